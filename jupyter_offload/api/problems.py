@@ -1,0 +1,146 @@
+"""The error tree. Each class has a code, an HTTP status and says whether trying again can help.
+
+    OffloadError
+     |- BadInput            400/422  the request itself
+     |   |- NotFound        404
+     |   |- Conflict        409
+     |   |- Stale           412      If-Match does not name the present revision
+     |- NotNow              409      right request, wrong phase
+     |- Unavailable         503      transient: keeper or scheduler does not answer
+     |- Broken              500      our own mistake, or the disk
+
+Domain errors become HTTP in exactly one place (``keeper/http.py``) and come back as the same classes in ``api/client.py``.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from .models import FieldProblem, ProblemDocument
+
+
+class ProblemCode(StrEnum):
+    """Stable names of errors; each has an entry in ``docs/reference/errors.md``."""
+
+    bad_json = "bad-json"
+    invalid = "invalid"
+    unknown_site = "unknown-site"
+    unknown_profile = "unknown-profile"
+    unknown_cluster = "unknown-cluster"
+    unknown_environment = "unknown-environment"
+    unknown_log = "unknown-log"
+    unknown_route = "unknown-route"
+    environment_unusable = "environment-unusable"
+    site_unhealthy = "site-unhealthy"
+    limit_exceeded = "limit-exceeded"
+    name_in_use = "name-in-use"
+    id_in_use = "id-in-use"
+    stale_revision = "stale-revision"
+    not_running = "not-running"
+    finished = "finished"
+    keeper_unreachable = "keeper-unreachable"
+    keeper_outdated = "keeper-outdated"
+    scheduler_unreachable = "scheduler-unreachable"
+    stale_connection = "stale-connection"
+    store_corrupt = "store-corrupt"
+    store_newer = "store-newer"
+    disk_full = "disk-full"
+    timeout = "timeout"
+    internal = "internal"
+
+
+class OffloadError(Exception):
+    """Base of all errors users may see: a sentence, the field and value at fault, and the remedy."""
+
+    status = 500
+    transient = False
+
+    def __init__(
+        self,
+        code: ProblemCode | str,
+        message: str,
+        *,
+        field: str | None = None,
+        hint: str | None = None,
+        errors: list[FieldProblem] | None = None,
+        request_id: str | None = None,
+    ) -> None:
+        self.code = ProblemCode(code)
+        self.message = message
+        self.field = field
+        self.hint = hint
+        self.errors = errors or []
+        self.request_id = request_id
+        super().__init__(message if hint is None else f"{message} {hint}")
+
+    def document(self, request_id: str | None = None) -> ProblemDocument:
+        """Return the problem+json form."""
+        return ProblemDocument(
+            title=self.code.value.replace("-", " "),
+            status=self.status,
+            code=self.code.value,
+            detail=self.message,
+            field=self.field,
+            hint=self.hint,
+            transient=self.transient,
+            request_id=request_id or self.request_id,
+            errors=self.errors,
+        )
+
+
+class BadInput(OffloadError):
+    """The request is wrong: ``field`` names the place, ``hint`` the remedy."""
+
+    status = 422
+
+
+class NotFound(BadInput):
+    """What the request names does not exist."""
+
+    status = 404
+
+
+class Conflict(BadInput):
+    """Something else already holds that name or id."""
+
+    status = 409
+
+
+class Stale(BadInput):
+    """The record changed since it was read (If-Match)."""
+
+    status = 412
+
+
+class NotNow(OffloadError):
+    """A right request in the wrong phase, such as scaling a finished cluster."""
+
+    status = 409
+
+
+class Unavailable(OffloadError):
+    """Somebody does not answer; trying again may help."""
+
+    status = 503
+    transient = True
+
+
+class Broken(OffloadError):
+    """Our own mistake, a full disk, or a database we must not touch."""
+
+    status = 500
+
+
+_BY_STATUS = {c.status: c for c in (NotFound, Stale, BadInput, Unavailable)}
+
+
+def from_document(document: ProblemDocument) -> OffloadError:
+    """Return the error that a problem document stands for, as the side that raised it had it."""
+    kind: type[OffloadError] = _BY_STATUS.get(document.status, Broken)
+    if document.status == 409:
+        finished = document.code in (ProblemCode.not_running, ProblemCode.finished)
+        kind = NotNow if finished else Conflict
+    return kind(
+        document.code, document.detail, field=document.field, hint=document.hint,
+        errors=document.errors, request_id=document.request_id,
+    )  # fmt: skip

@@ -1,0 +1,131 @@
+"""The contracts between the keeper and what it drives. Read this first.
+
+A **backend** knows one kind of site and nothing else: it starts, observes and stops *workers*. The Dask scheduler of each
+cluster is a process of its own that the keeper starts for every backend alike (``keeper/schedulers.py``); a backend reaches
+it, where it must, through ``ClusterContext.control``.
+
+Promises every backend keeps (``backends/conformance.py`` tests them):
+
+- ``submit`` returns fast and calls ``save`` with the new handle as soon as anything exists at the site, so that a crash
+  half-way still knows what to delete. The handle is opaque JSON that only the backend reads.
+- ``submit`` and ``cancel`` are declarative and idempotent: naming a worker that is there, or one that is gone, is success.
+- ``observe`` looks at the site **once for all clusters**. What it could not see it leaves out or marks ``visible=False``;
+  it never reports as gone what it could not see.
+- Errors are ``OffloadError``; ``transient`` says whether the loop should try again. No retries inside a backend.
+- Nothing blocks the event loop, and every external call has a timeout.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, ClassVar, Protocol
+
+from .api.models import Capacity, ClusterSpec, Finding, Health, Preview, Profile, SiteDefinition, Worker
+
+#: Opaque state of a backend for one cluster, JSON-serialisable; saved in the record.
+Handle = dict[str, Any]
+SaveHandle = Callable[[Handle], Awaitable[None]]
+
+
+class Capability(StrEnum):
+    """Optional powers, declared and not discovered by failure."""
+
+    scale_down_choice = "scale-down-choice"  # can stop exactly the workers it is told to
+    local_workers = "local-workers"  # the scheduler's own supervisor forks the workers
+
+
+class SchedulerControl(Protocol):
+    """The keeper's line to one scheduler process (``docs/reference/control-protocol.md``)."""
+
+    async def call(self, op: str, **arguments: Any) -> dict[str, Any]:
+        """Send one request and return its answer.
+
+        Raises:
+            Unavailable: the process does not answer within the timeout.
+            NotNow: it answers that the operation is not possible now.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class ClusterContext:
+    """What a backend may know about a cluster."""
+
+    id: str
+    name: str
+    owner: str
+    spec: ClusterSpec
+    profile: Profile
+    handle: Handle
+    control: SchedulerControl | None  # None until the scheduler answered once
+
+
+@dataclass(frozen=True)
+class WorkersSeen:
+    """What a site shows of one cluster's workers.
+
+    ``visible`` is false when the site could not be asked; ``workers`` is then meaningless, not empty.
+    ``problem`` is why the site refuses or loses workers, as a sentence for the card.
+    """
+
+    visible: bool = True
+    workers: Sequence[Worker] = ()
+    problem: str | None = None
+
+
+@dataclass(frozen=True)
+class Owned:
+    """Something at a site that carries our labels: what a sweep may delete."""
+
+    cluster_id: str
+    what: str
+    handle: Handle = field(default_factory=dict)
+
+
+class Backend(ABC):
+    """One kind of site. Construct with the definition; raise ``BadInput`` when its options are wrong."""
+
+    name: ClassVar[str]
+    capabilities: ClassVar[frozenset[Capability]] = frozenset()
+
+    def __init__(self, site: SiteDefinition) -> None:
+        self.site = site
+
+    @abstractmethod
+    async def health(self) -> Health:
+        """Return whether the site can take work now. Never raises for a site that is merely down."""
+
+    @abstractmethod
+    async def capacity(self) -> Capacity:
+        """Return what the site has and what is free; None for what cannot be known."""
+
+    @abstractmethod
+    async def check(self) -> Sequence[Finding]:
+        """Return what ``jupyter offload sites check`` prints: each thing looked at, with the remedy."""
+
+    @abstractmethod
+    def preview(self, spec: ClusterSpec, profile: Profile, python: str) -> Preview:
+        """Return what would be submitted, as the user may read it: no secrets, no side effects."""
+
+    @abstractmethod
+    async def submit(self, cluster: ClusterContext, workers: int, save: SaveHandle) -> None:
+        """Make the site hold ``workers`` workers of this cluster, by adding or by retiring idle ones first."""
+
+    @abstractmethod
+    async def observe(self, clusters: Sequence[ClusterContext]) -> Mapping[str, WorkersSeen]:
+        """Return what the site shows, by cluster id, with one look for all."""
+
+    @abstractmethod
+    async def cancel(self, cluster: ClusterContext) -> bool:
+        """Delete everything of this cluster; True once the site confirms that nothing is left. Idempotent."""
+
+    @abstractmethod
+    async def find_owned(self, owner: str) -> Sequence[Owned]:
+        """Return everything at the site that carries this owner's labels, known to the keeper or not."""
+
+    async def close(self) -> None:
+        """Release connections; the site keeps what it runs."""
+        return None
