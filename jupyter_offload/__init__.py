@@ -12,15 +12,16 @@ from __future__ import annotations
 from typing import Any
 
 try:
-    from ._version import __version__
+    from ._version import __version__  # type: ignore[import-not-found,unused-ignore]
 except ImportError:  # a source tree that was never built
     __version__ = "0+unknown"
 
-__all__ = ["cluster", "new_cluster", "sites"]
+__all__ = ["__version__", "cluster", "new_cluster", "sites"]
+_NOTEBOOK = ("cluster", "new_cluster", "sites")
 
 
 def __getattr__(name: str) -> Any:
-    if name in __all__:
+    if name in _NOTEBOOK:
         from . import notebook
 
         return getattr(notebook, name)

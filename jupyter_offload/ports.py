@@ -126,6 +126,5 @@ class Backend(ABC):
     async def find_owned(self, owner: str) -> Sequence[Owned]:
         """Return everything at the site that carries this owner's labels, known to the keeper or not."""
 
-    async def close(self) -> None:
+    async def close(self) -> None:  # noqa: B027  (optional)
         """Release connections; the site keeps what it runs."""
-        return None

@@ -1,0 +1,1 @@
+"""What crosses the keeper's socket, and how every door speaks it."""

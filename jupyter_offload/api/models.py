@@ -257,7 +257,7 @@ class ClusterSpec(Model):
     adaptive: Adaptive | None = None
     cores: int | None = Field(default=None, ge=1, le=1024, description="of one worker; null = the profile's")
     memory_bytes: Bytes | None = Field(default=None, description="of one worker; null = the profile's")
-    environment: str | None = Field(default=None, description="kernelspec name; null = the server's own Python")
+    environment: str | None = Field(default=None, description="kernelspec name or path of a Python; null = the default")
     idle_timeout_s: Seconds | None = Field(default=None, description="null = the profile's default; 0 = never")
     lifetime_s: Seconds | None = Field(default=None, description="null = the profile's default; 0 = no end")
     env: EnvironmentVariables = Field(default={}, description="environment variables of workers and scheduler")

@@ -48,7 +48,11 @@ def _operation(route: Route) -> dict[str, Any]:
 
 def document() -> dict[str, Any]:
     """Return the OpenAPI document as plain data."""
-    kinds = [m for m in vars(models).values() if isinstance(m, type) and issubclass(m, models.Model) and m is not models.Model]
+    kinds = [
+        m
+        for m in vars(models).values()
+        if isinstance(m, type) and issubclass(m, models.Model) and m is not models.Model
+    ]
     requests = {r.request for r in ROUTES if r.request}
     _, defs = models_json_schema(
         [(m, "validation" if m.__name__ in requests else "serialization") for m in kinds],

@@ -15,8 +15,10 @@ Domain errors become HTTP in exactly one place (``keeper/http.py``) and come bac
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
-from .models import FieldProblem, ProblemDocument
+if TYPE_CHECKING:  # the Jupyter server uses this module and must not load pydantic
+    from .models import FieldProblem, ProblemDocument
 
 
 class ProblemCode(StrEnum):
@@ -75,6 +77,8 @@ class OffloadError(Exception):
 
     def document(self, request_id: str | None = None) -> ProblemDocument:
         """Return the problem+json form."""
+        from .models import ProblemDocument
+
         return ProblemDocument(
             title=self.code.value.replace("-", " "),
             status=self.status,

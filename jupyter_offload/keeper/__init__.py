@@ -1,0 +1,1 @@
+"""The daemon that remembers intent and acts."""

@@ -1,0 +1,1 @@
+"""What runs in the user's environment: scheduler process, workers, zygote. Needs distributed only."""

@@ -1,0 +1,87 @@
+"""Where things lie. One keeper per user, host and Jupyter data dir; tests get their own by setting JUPYTER_DATA_DIR.
+
+Records, connection folders and logs lie in the Jupyter data dir, which may be a network home. Sockets lie in a short private
+folder of this host: a socket on a shared file system is a dead file on every other host, and its path may be too long
+(104 bytes on macOS).
+"""
+
+from __future__ import annotations
+
+import getpass
+import hashlib
+import os
+import platform
+import stat
+import tempfile
+from pathlib import Path
+
+from jupyter_core.paths import jupyter_config_path, jupyter_data_dir
+
+from .problems import Broken, ProblemCode
+
+
+def host_name() -> str:
+    """Return the name that records carry for this host."""
+    return platform.node() or "localhost"
+
+
+def owner_name() -> str:
+    """Return the user name that records and labels carry."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container user without a passwd entry
+        return f"uid-{os.getuid()}"
+
+
+def data_folder() -> Path:
+    """Return ``<jupyter data dir>/offload`` (not created)."""
+    return Path(jupyter_data_dir()) / "offload"
+
+
+def sites_folders() -> list[Path]:
+    """Return the folders of site files, most specific first."""
+    return [Path(p) / "offload" / "sites" for p in jupyter_config_path()]
+
+
+def runtime_folder() -> Path:
+    """Return this keeper's private folder for sockets, creating it 0700.
+
+    Raises:
+        Broken: the folder exists and belongs to somebody else or is open to others.
+    """
+    key = hashlib.sha256(f"{os.path.realpath(jupyter_data_dir())}\n{host_name()}".encode()).hexdigest()[:12]
+    base = os.environ.get("XDG_RUNTIME_DIR")
+    if base and Path(base).is_dir() and os.access(base, os.W_OK) and len(base) <= 40:
+        parent = Path(base) / "jupyter-offload"
+    else:
+        root = tempfile.gettempdir()
+        parent = Path(root if len(root) <= 40 else "/tmp") / f"jupyter-offload-{os.getuid()}"  # noqa: S108
+    for folder in (parent, parent / key):
+        _private(folder)
+    return parent / key
+
+
+def _private(folder: Path) -> None:
+    folder.mkdir(mode=0o700, exist_ok=True)
+    seen = folder.lstat()
+    if not stat.S_ISDIR(seen.st_mode) or seen.st_uid != os.getuid() or seen.st_mode & 0o077:
+        raise Broken(
+            ProblemCode.internal,
+            f"{folder} is not a private folder of yours, so sockets cannot be put there.",
+            hint=f"Remove it, or set XDG_RUNTIME_DIR to a folder with mode 0700: rm -r {folder}",
+        )
+
+
+def socket_path() -> Path:
+    """Return the keeper's socket."""
+    return runtime_folder() / "keeper.sock"
+
+
+def lock_path() -> Path:
+    """Return the file whose lock the running keeper holds."""
+    return runtime_folder() / "keeper.lock"
+
+
+def keeper_log_path() -> Path:
+    """Return the keeper's own log."""
+    return data_folder() / "keeper.log"
