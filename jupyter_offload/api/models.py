@@ -110,25 +110,31 @@ class Reason(Model):
 class Accelerator(Model):
     """A countable resource with a model, such as ``nvidia.com/gpu`` A100; ``count`` pieces per worker."""
 
-    resource: str
-    model: str | None = None
-    count: int = Field(default=1, ge=1)
+    resource: str = Field(description="name of the resource, such as 'nvidia.com/gpu'")
+    model: str | None = Field(default=None, description="as people call it, such as 'A100'")
+    count: int = Field(default=1, ge=1, description="pieces of one worker")
 
 
 class Profile(Model):
     """A named worker size at a site with its limits."""
 
-    name: str = Field(pattern=SLUG_PATTERN)
-    title: str = ""
-    cores: int = Field(ge=1, description="threads of one worker")
-    memory_bytes: Bytes
-    accelerators: list[Accelerator] = []
-    architecture: Literal["amd64", "arm64"] | None = None
-    maximum_workers: int = Field(default=100, ge=1, le=MAXIMUM_WORKERS)
-    walltime_s: Seconds | None = None
+    name: str = Field(pattern=SLUG_PATTERN, description="lower-case letters, digits and '-', at most 40")
+    title: str = Field(default="", description="shown in lists; empty = the name")
+    cores: int = Field(ge=1, le=1024, description="threads of one worker")
+    memory_bytes: Bytes = Field(description="memory limit of one worker")
+    maximum_cores: int | None = Field(
+        default=None, ge=1, le=1024, description="most cores a user may ask for one worker; null = cores"
+    )
+    maximum_memory_bytes: Bytes | None = Field(
+        default=None, description="most memory a user may ask for one worker; null = memory_bytes"
+    )
+    accelerators: list[Accelerator] = Field(default=[], description="what one worker gets besides cores and memory")
+    architecture: Literal["amd64", "arm64"] | None = Field(default=None, description="of the workers; null = any")
+    maximum_workers: int = Field(default=100, ge=1, le=MAXIMUM_WORKERS, description="most workers of one cluster")
+    walltime_s: Seconds | None = Field(default=None, description="the site ends a worker after this; null = no limit")
     idle_timeout_s: Seconds | None = Field(default=None, description="default of new clusters; 0 = never")
     lifetime_s: Seconds | None = Field(default=None, description="default of new clusters; 0 = no end")
-    maximum_lifetime_s: Seconds | None = None
+    maximum_lifetime_s: Seconds | None = Field(default=None, description="most a user may ask for; null = no limit")
 
 
 class HealthState(StrEnum):
@@ -171,12 +177,12 @@ class Capacity(Model):
 class SiteDefinition(Model):
     """A site as its administrator writes it in ``<jupyter config>/offload/sites/<name>.yaml``."""
 
-    name: str = Field(pattern=SLUG_PATTERN)
-    title: str = ""
-    description: str = ""
-    backend: str = Field(pattern=SLUG_PATTERN)
-    profiles: list[Profile] = Field(min_length=1)
-    default_profile: str | None = None
+    name: str = Field(pattern=SLUG_PATTERN, description="the file's name without .yaml, which is also its default")
+    title: str = Field(default="", description="shown in lists; empty = the name")
+    description: str = Field(default="", description="a sentence for users")
+    backend: str = Field(pattern=SLUG_PATTERN, description="the kind of site, such as 'local'")
+    profiles: list[Profile] = Field(min_length=1, description="worker sizes, at least one")
+    default_profile: str | None = Field(default=None, description="name of a profile; null = the first one")
     maximum_clusters: int = Field(default=20, ge=1, description="unfinished clusters of one user")
     options: dict[str, Any] = Field(default={}, description="what only this backend understands")
 
