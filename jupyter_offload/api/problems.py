@@ -2,9 +2,11 @@
 
     OffloadError
      |- BadInput            400/422  the request itself
+     |   |- Forbidden       403      not logged in, or the authorizer says no
      |   |- NotFound        404
      |   |- Conflict        409
      |   |- Stale           412      If-Match does not name the present revision
+     |   |- TooLarge        413
      |- NotNow              409      right request, wrong phase
      |- Unavailable         503      transient: keeper or scheduler does not answer
      |- Broken              500      our own mistake, or the disk
@@ -15,7 +17,7 @@ Domain errors become HTTP in exactly one place (``keeper/http.py``) and come bac
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # the Jupyter server uses this module and must not load pydantic
     from .models import FieldProblem, ProblemDocument
@@ -40,6 +42,8 @@ class ProblemCode(StrEnum):
     stale_revision = "stale-revision"
     not_running = "not-running"
     finished = "finished"
+    forbidden = "forbidden"
+    too_large = "too-large"
     keeper_unreachable = "keeper-unreachable"
     keeper_outdated = "keeper-outdated"
     scheduler_unreachable = "scheduler-unreachable"
@@ -75,27 +79,38 @@ class OffloadError(Exception):
         self.request_id = request_id
         super().__init__(message if hint is None else f"{message} {hint}")
 
+    def as_dict(self, request_id: str | None = None) -> dict[str, Any]:
+        """Return the problem+json form as plain values, for doors that must not load pydantic."""
+        return {
+            "type": "about:blank",
+            "title": self.code.value.replace("-", " "),
+            "status": self.status,
+            "code": self.code.value,
+            "detail": self.message,
+            "field": self.field,
+            "hint": self.hint,
+            "transient": self.transient,
+            "request_id": request_id or self.request_id,
+            "errors": self.errors,
+        }
+
     def document(self, request_id: str | None = None) -> ProblemDocument:
         """Return the problem+json form."""
         from .models import ProblemDocument
 
-        return ProblemDocument(
-            title=self.code.value.replace("-", " "),
-            status=self.status,
-            code=self.code.value,
-            detail=self.message,
-            field=self.field,
-            hint=self.hint,
-            transient=self.transient,
-            request_id=request_id or self.request_id,
-            errors=self.errors,
-        )
+        return ProblemDocument(**self.as_dict(request_id))
 
 
 class BadInput(OffloadError):
     """The request is wrong: ``field`` names the place, ``hint`` the remedy."""
 
     status = 422
+
+
+class Forbidden(BadInput):
+    """The Jupyter server does not let this user do that."""
+
+    status = 403
 
 
 class NotFound(BadInput):
@@ -114,6 +129,12 @@ class Stale(BadInput):
     """The record changed since it was read (If-Match)."""
 
     status = 412
+
+
+class TooLarge(BadInput):
+    """The request body is larger than any request of this API."""
+
+    status = 413
 
 
 class NotNow(OffloadError):
@@ -135,7 +156,7 @@ class Broken(OffloadError):
     status = 500
 
 
-_BY_STATUS = {c.status: c for c in (NotFound, Stale, BadInput, Unavailable)}
+_BY_STATUS = {c.status: c for c in (Forbidden, NotFound, Stale, TooLarge, BadInput, Unavailable)}
 
 
 def from_document(document: ProblemDocument) -> OffloadError:
