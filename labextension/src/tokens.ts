@@ -42,14 +42,20 @@ export namespace CommandIDs {
   /** `{id, source?}` */
   export const openLogs = 'offload:open-logs';
   export const openTimeline = 'offload:open-timeline';
-  /** `{id}`: put the client cell below the active cell of the current notebook. */
+  /** `{id}`: put the client cell where the active cell of the current notebook is. */
   export const insertClient = 'offload:insert-client';
   /** `{id}`: resolves to the text of the client cell (used by drag and drop). */
   export const clientCode = 'offload:client-code';
   /** `{id?}`: attach the current notebook to a cluster; without an id it asks. */
   export const attachNotebook = 'offload:attach-notebook';
   export const detachNotebook = 'offload:detach-notebook';
-  /** `{id, plot?}`: open a Dask dashboard page as a pane; without a plot it asks. */
+  /** Ask for a new cluster and attach the current notebook to it. */
+  export const attachNewCluster = 'offload:attach-new-cluster';
+  /** Try again after attaching the current notebook failed. */
+  export const retryAttachment = 'offload:retry-attachment';
+  /** Show where the attachment of the current notebook stands and why. */
+  export const explainAttachment = 'offload:explain-attachment';
+  /** `{id, plot?}`: open a Dask dashboard page as a pane, by its path; without a plot it asks. */
   export const openDashboard = 'offload:open-dashboard';
   /** `{id}`: open the panes of the default layout. */
   export const defaultLayout = 'offload:default-layout';
