@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
 from .client import AsyncKeeperClient
-from .models import Cluster, ClusterChange, ClusterRequest, ClusterSpec, FieldProblem, Model
-from .problems import BadInput, ProblemCode, Unavailable
-from .units import parse_duration_s
+from .models import Cluster, ClusterChange, ClusterList, ClusterRequest, ClusterSpec, Desired, FieldProblem, Model
+from .problems import BadInput, NotFound, OffloadError, ProblemCode, Stale, Unavailable
+from .text import is_final
+from .units import parse_bytes, parse_duration_s
 
 T = TypeVar("T", bound=Model)
 #: Fields that people write with a unit, so the unit is not in the name they know.
@@ -47,6 +48,36 @@ def _problem(model: type[Model], loc: tuple[int | str, ...], message: str, value
     return FieldProblem(field=field, message=f"{field}: {what}", hint=hint)
 
 
+def _parsed(parse: Callable[[object], int], value: object, field: str) -> int:
+    try:
+        return parse(value)
+    except ValueError as error:
+        what, _, remedy = str(error).partition("; ")
+        raise BadInput(
+            ProblemCode.invalid, f"{field}: {what}.", field=field, hint=f"{remedy[0].upper()}{remedy[1:]}."
+        ) from error
+
+
+def seconds(value: str | float | None, field: str) -> float | None:
+    """Return seconds from a number or from text such as ``10 min``; None stays None.
+
+    Raises:
+        BadInput: it is no duration.
+    """
+    if value is None or (isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0):
+        return value
+    return _parsed(parse_duration_s, value, field)
+
+
+def size(value: str | int, field: str) -> int:
+    """Return bytes from a number or from text such as ``1 MiB``.
+
+    Raises:
+        BadInput: it is no amount of memory.
+    """
+    return _parsed(parse_bytes, value, field)
+
+
 def extension(cluster: Cluster, values: Mapping[str, Any], by: str | float | None) -> ClusterChange:
     """Return the change that moves a cluster's end.
 
@@ -71,11 +102,7 @@ def extension(cluster: Cluster, values: Mapping[str, Any], by: str | float | Non
 
 
 def _moved(cluster: Cluster, by: str | float) -> int:
-    try:
-        by_s = parse_duration_s(by)
-    except ValueError as error:
-        what, _, remedy = str(error).partition("; ")
-        raise BadInput(ProblemCode.invalid, f"by: {what}.", field="by", hint=f"{remedy.capitalize()}.") from error
+    by_s = _parsed(parse_duration_s, by, "by")
     spec = cluster.spec.lifetime_s
     lifetime_s = cluster.profile.lifetime_s if spec is None else spec
     if not lifetime_s:
@@ -95,6 +122,65 @@ async def create(client: AsyncKeeperClient, spec: ClusterSpec) -> Cluster:
         return await client.call("createCluster", Cluster, body=request)
     except Unavailable:
         return await client.call("createCluster", Cluster, body=request)
+
+
+async def extend(
+    client: AsyncKeeperClient, cluster_id: str, values: Mapping[str, Any], by: str | float | None
+) -> Cluster:
+    """Move a cluster's end (see ``extension``); ``by`` counts from what is planned now, so a change in between is read again.
+
+    Raises:
+        OffloadError: as the keeper raised it.
+    """
+    for _ in range(3):
+        cluster = await client.call("getCluster", Cluster, id=cluster_id)
+        body = extension(cluster, values, by)
+        try:
+            return await client.call("changeCluster", Cluster, body=body, if_match=cluster.revision, id=cluster_id)
+        except Stale as error:
+            stale = error
+    raise stale
+
+
+async def stop(client: AsyncKeeperClient, cluster: Cluster) -> Cluster:
+    """Ask for the end of a cluster and return its record; one that has ended is left as it is.
+
+    Raises:
+        OffloadError: as the keeper raised it.
+    """
+    while cluster.desired is Desired.running and not is_final(cluster):
+        try:
+            # Always conditional: a cluster that ended a moment ago would be forgotten by a second DELETE.
+            return await client.call("deleteCluster", Cluster, if_match=cluster.revision, id=cluster.id)
+        except Stale:
+            cluster = await client.call("getCluster", Cluster, id=cluster.id)
+    return cluster
+
+
+async def find(client: AsyncKeeperClient, name: str, *, if_none: str) -> Cluster:
+    """Return the cluster of this name or id.
+
+    Args:
+        client: asks the keeper.
+        name: a name, or an id.
+        if_none: the hint for a user who has no cluster at all.
+
+    Raises:
+        NotFound: there is none; the hint lists the names there are.
+    """
+    if not isinstance(name, str) or not name.strip():
+        raise BadInput(ProblemCode.invalid, f"name: {name!r} is no name of a cluster.", field="name",
+                       hint="Write the name or the id of a cluster.")  # fmt: skip
+    try:
+        return await client.call("getCluster", Cluster, id=name)
+    except NotFound as error:
+        try:
+            listed = await client.call("listClusters", ClusterList)
+        except OffloadError:
+            raise error from None
+        names = ", ".join(dict.fromkeys(c.name for c in listed.clusters))
+        hint = f"There are: {names}." if names else if_none
+        raise NotFound(error.code, error.message, field="name", hint=hint, request_id=error.request_id) from None
 
 
 def free_name(base: str, taken: Iterable[str], *, numbered: bool) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .models import Cluster, End, Phase, Profile
+from .models import Cluster, End, Phase, Profile, Site
 from .units import format_bytes, format_duration
 
 _ENDS = {"idle": "when idle", "lifetime": "end of its lifetime", "walltime": "end of its walltime"}
@@ -32,6 +32,12 @@ def workers(cluster: Cluster) -> str:
 def worker_size(profile: Profile) -> str:
     """Return ``1 core, 2 GiB`` of one worker."""
     return f"{profile.cores} core{'' if profile.cores == 1 else 's'}, {format_bytes(profile.memory_bytes)}"
+
+
+def profiles(site: Site) -> str:
+    """Return the profiles of a site in one cell, the default marked by a star."""
+    default = site.default_profile or next((p.name for p in site.profiles), None)
+    return "; ".join(f"{p.name}{'*' if p.name == default else ''} ({worker_size(p)})" for p in site.profiles)
 
 
 def end(value: End | None) -> str:

@@ -11,12 +11,12 @@ import time
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
-from ..api import models, text
+from ..api import asking, models, text
 from ..api.following import ended
 from ..api.models import Phase, Reason
 from ..api.problems import OffloadError
 from . import bridge, html
-from .operations import CLOSE_TIMEOUT_S, FRESH_S, Operations, seconds
+from .operations import CLOSE_TIMEOUT_S, FRESH_S, Operations
 from .results import Log, Logs, TimelineEntries
 from .surroundings import dashboard_link
 
@@ -161,7 +161,7 @@ class Cluster(_Handle):
         Raises:
             Unavailable: something is still there after ``timeout`` (seconds or text); the keeper goes on deleting it.
         """
-        bridge.run(self._operations.close(seconds(timeout, "timeout")))
+        bridge.run(self._operations.close(asking.seconds(timeout, "timeout")))
         return self
 
     def wait_for_workers(self, n_workers: int, timeout: str | float | None = None) -> Cluster:
@@ -171,7 +171,7 @@ class Cluster(_Handle):
             NotNow: the cluster ended before; the message says why.
             Unavailable: the time is over.
         """
-        bridge.run(self._operations.wait_for_workers(n_workers, seconds(timeout, "timeout")))
+        bridge.run(self._operations.wait_for_workers(n_workers, asking.seconds(timeout, "timeout")))
         return self
 
     def logs(self, source: str | None = None, tail: str | int = "1 MiB") -> Log | Logs:
@@ -269,12 +269,12 @@ class AsyncCluster(_Handle):
 
     async def close(self, timeout: str | float | None = CLOSE_TIMEOUT_S) -> AsyncCluster:  # noqa: ASYNC109
         """Stop the cluster and wait until nothing of it is left. See ``Cluster.close``."""
-        await bridge.awaited(self._operations.close(seconds(timeout, "timeout")))
+        await bridge.awaited(self._operations.close(asking.seconds(timeout, "timeout")))
         return self
 
     async def wait_for_workers(self, n_workers: int, timeout: str | float | None = None) -> AsyncCluster:  # noqa: ASYNC109
         """Wait until at least ``n_workers`` are connected. See ``Cluster.wait_for_workers``."""
-        await bridge.awaited(self._operations.wait_for_workers(n_workers, seconds(timeout, "timeout")))
+        await bridge.awaited(self._operations.wait_for_workers(n_workers, asking.seconds(timeout, "timeout")))
         return self
 
     async def logs(self, source: str | None = None, tail: str | int = "1 MiB") -> Log | Logs:

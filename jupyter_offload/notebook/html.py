@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
 from ..api import text
-from ..api.models import Cluster, Phase, Site, TimelineEntry
+from ..api.models import Cluster, Phase, TimelineEntry
 from ..api.units import format_bytes, format_duration
 
 _COLOURS = {
@@ -59,12 +59,6 @@ def card(cluster: Cluster, address: str | None, dashboard: str) -> str:
         f"<strong>{escape(cluster.name)}</strong> <em>{escape(cluster.phase.value)}</em>"
         f"<table><tbody>{body}</tbody></table></div>"
     )
-
-
-def profiles_of(site: Site) -> str:
-    """Return the profiles of a site in one cell, the default first marked by a star."""
-    default = site.default_profile or site.profiles[0].name if site.profiles else None
-    return "; ".join(f"{p.name}{'*' if p.name == default else ''} ({text.worker_size(p)})" for p in site.profiles)
 
 
 def logs(chunks: Mapping[str, str]) -> str:

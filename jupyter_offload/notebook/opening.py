@@ -7,15 +7,16 @@ from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
 from typing import Any, Literal, overload
 
 from ..api import asking, models
-from ..api.problems import BadInput, Conflict, NotFound, OffloadError, ProblemCode
+from ..api.problems import BadInput, Conflict, ProblemCode
 from . import bridge
 from .handles import AsyncCluster, Cluster
-from .operations import Operations, seconds
+from .operations import Operations
 from .results import Sites
 from .surroundings import notebook_name, this_environment
 from .waiting import say_interrupted
 
 START_TIMEOUT = "10 min"
+_NONE = "There are none; make one with offload.new_cluster()."
 
 
 class Opening:
@@ -130,7 +131,7 @@ def new_cluster(
         NotNow: the cluster failed to start; the message says why.
         Unavailable: not usable within ``timeout``, or no keeper could be started.
     """
-    timeout_s = seconds(timeout, "timeout")
+    timeout_s = asking.seconds(timeout, "timeout")
     values = {
         "name": name, "site": site, "workers": workers, "profile": profile, "adaptive": _range(adaptive),
         "cores": cores, "memory_bytes": memory, "environment": environment, "idle_timeout_s": idle_timeout,
@@ -234,21 +235,4 @@ def cluster(name: str, *, asynchronous: bool = False) -> Cluster | Opening:
 
 
 async def _find(name: str) -> models.Cluster:
-    if not isinstance(name, str) or not name.strip():
-        raise BadInput(
-            ProblemCode.invalid, f"name: {name!r} is no name of a cluster.", field="name",
-            hint="Write the name or the id of a cluster, for example offload.cluster('zmumu').",
-        )  # fmt: skip
-    keeper = bridge.keeper()
-    try:
-        return await keeper.call("getCluster", models.Cluster, id=name)
-    except NotFound as error:
-        try:
-            known = [c.name for c in (await keeper.call("listClusters", models.ClusterList)).clusters]
-        except OffloadError:
-            raise error from None
-        names = ", ".join(dict.fromkeys(known))
-        raise NotFound(
-            error.code, error.message, field="name", request_id=error.request_id,
-            hint=f"There are: {names}." if names else "There are none; make one with offload.new_cluster().",
-        ) from None  # fmt: skip
+    return await asking.find(bridge.keeper(), name, if_none=_NONE)

@@ -12,14 +12,12 @@ from ..api.models import (
     Cluster,
     ClusterChange,
     Connection,
-    Desired,
     LogChunk,
     LogSources,
     Phase,
     Timeline,
 )
-from ..api.problems import BadInput, NotFound, NotNow, ProblemCode, Stale, Unavailable
-from ..api.units import parse_bytes, parse_duration_s
+from ..api.problems import BadInput, NotFound, NotNow, ProblemCode, Unavailable
 from . import bridge
 from .results import Log, Logs, TimelineEntries
 from .waiting import Progress
@@ -29,21 +27,6 @@ CONNECT_TIMEOUT_S = 60.0
 CLOSE_TIMEOUT_S = 120.0
 #: A record or connection this young is not asked for again.
 FRESH_S = 1.0
-
-
-def seconds(value: str | float | None, field: str) -> float | None:
-    """Return seconds from a number or from text such as ``10 min``; None stays None.
-
-    Raises:
-        BadInput: it is no duration.
-    """
-    if value is None or (isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0):
-        return value
-    try:
-        return parse_duration_s(value)
-    except ValueError as error:
-        what, _, hint = str(error).partition("; ")
-        raise BadInput(ProblemCode.invalid, f"{field}: {what}.", field=field, hint=f"{hint.capitalize()}.") from error
 
 
 class Operations:
@@ -133,39 +116,17 @@ class Operations:
         return self.saw(await bridge.keeper().call("changeCluster", Cluster, body=body, id=self.record.id))
 
     async def extend(self, values: dict[str, Any], by: str | float | None) -> Cluster:
-        """Move the end; ``by`` counts from what is planned now, so a change in between is met by reading again."""
-        for attempt in (1, 2, 3):
-            record = await self.refresh()
-            body = asking.extension(record, values, by)
-            try:
-                return self.saw(await bridge.keeper().call(
-                    "changeCluster", Cluster, body=body, if_match=record.revision, id=record.id))  # fmt: skip
-            except Stale:
-                if attempt == 3:
-                    raise
-        raise AssertionError
+        """Move the end."""
+        return self.saw(await asking.extend(bridge.keeper(), self.record.id, values, by))
 
     async def close(self, timeout_s: float | None) -> Cluster:
         """Stop the cluster and wait until nothing of it is left; one that has ended is left as it is."""
-        record = await self.refresh()
-        if not text.is_final(record):
-            if record.desired is Desired.running:
-                try:
-                    answer = await bridge.keeper().call(
-                        "deleteCluster", Cluster, if_match=record.revision, id=record.id
-                    )
-                except Stale:  # it moved, and it may have ended: an unconditional second DELETE would forget it
-                    return await self.close(timeout_s)
-                self.saw(answer)
-            record = await self.wait(text.is_final, timeout_s)
-        return record
+        record = self.saw(await asking.stop(bridge.keeper(), await self.refresh()))
+        return record if text.is_final(record) else await self.wait(text.is_final, timeout_s)
 
     async def logs(self, source: str | None, tail: str | int) -> Logs:
         """Return the end of each log, or of one."""
-        try:
-            tail_bytes = parse_bytes(tail)
-        except ValueError as error:
-            raise BadInput(ProblemCode.invalid, f"tail: {error}.", field="tail") from error
+        tail_bytes = asking.size(tail, "tail")
         names = [source]
         if source is None:
             names = [s.name for s in (await bridge.keeper().call("listLogs", LogSources, id=self.record.id)).sources]

@@ -39,7 +39,7 @@ class Sites(list[Site]):
         )  # fmt: skip
 
     def _rows(self) -> list[tuple[str, ...]]:
-        return [(s.name, s.title or s.name, _health(s), html.profiles_of(s)) for s in self]
+        return [(s.name, s.title or s.name, _health(s), text.profiles(s)) for s in self]
 
     def __repr__(self) -> str:
         return text.columns([_SITE_HEADING, *self._rows()]) if self else "no sites"

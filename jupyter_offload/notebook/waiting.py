@@ -33,11 +33,12 @@ class Progress:
             print(f"\r{padded}", end="", file=sys.stderr, flush=True)
 
     def _notebook(self, line: str) -> None:
-        from IPython.display import HTML, display
+        import IPython.display
 
-        content = HTML(html.status_line(line))
+        shown: Any = IPython.display
+        content = shown.HTML(html.status_line(line))
         if self._display is None:
-            self._display = display(content, display_id=True)
+            self._display = shown.display(content, display_id=True)
         else:
             self._display.update(content)
 
