@@ -1,16 +1,14 @@
-"""Where sites come from: files in Jupyter's configuration folders, plugins, and this machine. Blocking; run in a thread."""
+"""Sites from files in Jupyter's configuration folders, and the backends that serve them. Blocking; run in a thread."""
 
 from __future__ import annotations
 
 import importlib
 import logging
-from collections.abc import Iterable, Mapping
+import sys
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import PackageNotFoundError, entry_points, metadata
 from pathlib import Path
-from typing import Any
-
-from pydantic import ValidationError
 
 from ..api.models import FieldProblem, SiteDefinition
 from ..api.problems import BadInput, OffloadError
@@ -20,7 +18,6 @@ from .site_files import SiteFile, read_site_file
 
 log = logging.getLogger(__name__)
 
-SITES_GROUP = "jupyter_offload.sites"
 BACKENDS_GROUP = "jupyter_offload.backends"
 #: For a source tree that was never installed and so has no entry points.
 _BUILTIN_BACKENDS = {"local": "jupyter_offload.backends.local:LocalBackend"}
@@ -42,18 +39,18 @@ class Found:
         return self.file.with_line(problem) if self.file is not None else problem
 
 
-def read_sources(folders: Iterable[Path], *, plugins: bool) -> dict[str, Found]:
-    """Return all sites by name: ``local`` first, then by name. Never raises."""
-    found: dict[str, Found] = {}
-    for folder in folders:
-        for site in _in_folder(folder):
-            found.setdefault(site.name, site)
-    if plugins:
-        for entry_point in entry_points(group=SITES_GROUP):
-            for site in _from_plugin(entry_point):
-                found.setdefault(site.name, site)
-    found.setdefault(local_site.NAME, Found(local_site.NAME, "built in", local_site.definition()))
-    return dict(sorted(found.items(), key=lambda item: (item[0] != local_site.NAME, item[0])))
+def read_folders(folders: Iterable[Path]) -> list[Found]:
+    """Return what the site files say, the most specific folder first. Never raises."""
+    return [site for folder in folders for site in _in_folder(folder)]
+
+
+def by_name(found: Iterable[Found]) -> dict[str, Found]:
+    """Return one site for each name, the first that was found; this machine first, the others by name."""
+    sites: dict[str, Found] = {}
+    for site in found:
+        sites.setdefault(site.name, site)
+    sites.setdefault(local_site.NAME, Found(local_site.NAME, "built in", local_site.definition()))
+    return dict(sorted(sites.items(), key=lambda item: (item[0] != local_site.NAME, item[0])))
 
 
 def _in_folder(folder: Path) -> Iterable[Found]:
@@ -69,45 +66,7 @@ def _in_folder(folder: Path) -> Iterable[Found]:
         return
     for path in paths:
         file = read_site_file(path)
-        definition = file.definition
-        if definition is not None and definition.backend == "local":
-            definition = local_site.with_limits_of_this_machine(definition)
-        yield Found(file.name, str(path), definition, file.problems, file)
-
-
-def _from_plugin(entry_point: EntryPoint) -> Iterable[Found]:
-    """Yield what a plugin gives: a definition, a mapping or the path of a site file, one or many, or a function of these."""
-    source = f"plugin {entry_point.name} ({entry_point.value})"
-    try:
-        given = entry_point.load()
-        if callable(given) and not isinstance(given, SiteDefinition):
-            given = given()
-        many = given if isinstance(given, list | tuple) else [given]
-        sites = [_from_value(value, entry_point.name, source) for value in many]
-    except Exception as error:  # whatever a plugin does wrong, it stops nothing
-        log.warning("%s failed", source, exc_info=True)
-        message = f"The plugin failed: {type(error).__name__}: {error}"
-        hint = f"Repair or remove the package that provides {entry_point.value}."
-        problem = FieldProblem(field=entry_point.name, message=message, hint=hint)
-        sites = [Found(entry_point.name, source, problems=[problem])]
-    yield from sites
-
-
-def _from_value(value: Any, name: str, source: str) -> Found:
-    if isinstance(value, SiteDefinition):
-        return Found(value.name, source, value)
-    if isinstance(value, str | Path):
-        file = read_site_file(Path(value))
-        return Found(file.name, f"{source}: {file.path}", file.definition, file.problems, file)
-    if not isinstance(value, Mapping):
-        raise TypeError(f"gave {type(value).__name__} and not a SiteDefinition, a mapping or the path of a site file")
-    data = {"name": name, **value}
-    try:
-        definition = SiteDefinition.model_validate(data)
-    except ValidationError as error:
-        problems = [FieldProblem(field=".".join(map(str, e["loc"])) or name, message=e["msg"]) for e in error.errors()]
-        return Found(str(data["name"]), source, problems=problems)
-    return Found(definition.name, source, definition)
+        yield Found(file.name, str(path), file.definition, file.problems, file)
 
 
 def backend_names() -> list[str]:
@@ -129,9 +88,8 @@ def load_backend(definition: SiteDefinition) -> tuple[Backend | None, list[Field
             FieldProblem(field=error.field or "options", message=error.message, hint=error.hint)
         ]
     except ModuleNotFoundError as error:
-        message = f"The backend {kind!r} needs the package {error.name!r}, which is not installed."
-        hint = f'Install it beside the keeper: pip install "jupyter_offload[{kind}]"'
-        return None, [FieldProblem(field="backend", message=message, hint=hint)]
+        message = f"The backend {kind!r} needs the module {error.name!r}, which is not installed."
+        return None, [FieldProblem(field="backend", message=message, hint=_install_hint(kind, error.name))]
     except OffloadError as error:
         return None, [FieldProblem(field="backend", message=error.message, hint=error.hint)]
     except Exception as error:  # a plugin's own mistake
@@ -140,6 +98,15 @@ def load_backend(definition: SiteDefinition) -> tuple[Backend | None, list[Field
         return None, [
             FieldProblem(field="backend", message=message, hint="Repair or update the package it comes from.")
         ]
+
+
+def _install_hint(kind: str, module: str | None) -> str:
+    try:
+        extras = metadata("jupyter_offload").get_all("Provides-Extra") or []
+    except PackageNotFoundError:
+        extras = []
+    what = f'"jupyter_offload[{kind}]"' if kind in extras else f"<the package that has {module}>"
+    return f"Install it beside the keeper: {sys.executable} -m pip install {what}"
 
 
 def _backend_class(kind: str) -> type[Backend] | None:

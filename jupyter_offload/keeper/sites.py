@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +17,8 @@ from ..api.problems import BadInput, NotFound, OffloadError, ProblemCode
 from ..ports import Backend
 from . import local_site
 from .resolve import resolve
-from .site_sources import Found, load_backend, read_sources
+from .site_plugins import SitePlugins
+from .site_sources import Found, by_name, load_backend, read_folders
 
 __all__ = ["SiteEntry", "SiteRegistry", "resolve"]
 
@@ -66,6 +67,9 @@ class SiteEntry:
         return self.definition, self.backend
 
 
+_NOBODY = SiteEntry("", "", source="")
+
+
 class SiteRegistry:
     """All sites, by name.
 
@@ -78,7 +82,7 @@ class SiteRegistry:
 
     def __init__(self, folders: Sequence[Path] | None = None, *, plugins: bool = True) -> None:
         self._folders = folders
-        self._plugins = plugins
+        self._plugins = SitePlugins() if plugins else None
         self._entries: dict[str, SiteEntry] = {}
         self._refreshing = asyncio.Lock()
 
@@ -86,26 +90,31 @@ class SiteRegistry:
         """Read the sources again; True if any site came, went or changed. Never raises for a broken source."""
         async with self._refreshing:
             folders = locations.sites_folders() if self._folders is None else list(self._folders)
-            found = await asyncio.to_thread(read_sources, folders, plugins=self._plugins)
-            entries = {name: await self._entry(f, self._entries.get(name)) for name, f in found.items()}
+            given = await asyncio.to_thread(read_folders, folders)
+            if self._plugins is not None:
+                given += await self._plugins.read()
+            found = await asyncio.to_thread(by_name, given)
+            entries = {name: await self._entry(f, self._entries.get(name, _NOBODY)) for name, f in found.items()}
             before, self._entries = self._entries, entries
             kept = {id(e.backend) for e in entries.values()}
-            for entry in before.values():
-                if entry.backend is not None and id(entry.backend) not in kept:
-                    await _let_go(entry.backend)
+            await _let_go(e.backend for e in before.values() if id(e.backend) not in kept)
             return list(before) != list(entries) or any(entries[n] is not before[n] for n in entries)
 
-    async def _entry(self, found: Found, before: SiteEntry | None) -> SiteEntry:
+    async def _entry(self, found: Found, before: SiteEntry) -> SiteEntry:
+        """Return the entry of a site; the very same one where nothing changed, so that its backend lives on."""
         definition, problems = found.definition, found.problems
-        if before is not None and before.source == found.source:
-            same = before.definition == definition if definition is not None else before.problems == problems
-            if same and bool(before.problems) == bool(problems) and (definition is None or before.backend is not None):
-                return before
+        if definition is not None and definition.backend == local_site.NAME:
+            definition = local_site.with_limits_of_this_machine(definition)
+        same_source = before.source == found.source
+        if same_source and not before.problems and before.definition == definition:
+            return before
         backend: Backend | None = None
         if definition is not None:
             backend, problems = await asyncio.to_thread(load_backend, definition)
             problems = [found.with_line(p) for p in problems]
-        if problems and before is not None and before.backend is not None:
+        if same_source and problems:
+            if before.problems == problems:
+                return before
             definition, backend = before.definition, before.backend
         title = (definition.title if definition is not None else "") or found.name
         return SiteEntry(found.name, title, definition, backend, problems, found.source)
@@ -141,10 +150,14 @@ class SiteRegistry:
 
     async def close(self) -> None:
         """Let every backend release its connections; sites keep what they run."""
-        await asyncio.gather(*(_let_go(e.backend) for e in self._entries.values() if e.backend is not None))
+        await _let_go(e.backend for e in self._entries.values())
 
 
-async def _let_go(backend: Backend) -> None:
+async def _let_go(backends: Iterable[Backend | None]) -> None:
+    await asyncio.gather(*(_close(b) for b in backends if b is not None))
+
+
+async def _close(backend: Backend) -> None:
     try:
         await asyncio.wait_for(backend.close(), TIMEOUT_S)
     except Exception:
@@ -181,12 +194,14 @@ async def _describe(entry: SiteEntry) -> Site:
 
 
 def _broken(entry: SiteEntry) -> Health:
-    listed = " ".join(f"{p.field}: {p.message}" for p in entry.problems)
-    hints = " ".join(f"{p.field}: {p.hint}" for p in entry.problems if p.hint)
+    listed = [f"{p.field}: {p.message} {p.hint or ''}".rstrip() for p in entry.problems]
+    head = f"{_counted(entry.problems).capitalize()} in {entry.source}:"
     return Health(
         state=HealthState.unhealthy,
-        message=f"{_counted(entry.problems).capitalize()} in {entry.source}. {listed}",
-        hint=hints or None,
+        message="\n".join([head, *listed]),
+        hint="Mend it; it is read again when you look. Clusters that run there go on."
+        if entry.backend is not None
+        else "Mend it; it is read again when you look.",
     )
 
 
@@ -217,7 +232,3 @@ async def _ask_capacity(name: str, ask: Callable[[], Awaitable[Capacity]]) -> Ca
     except Exception as error:  # unknown is shown as unknown; health says why
         log.info("capacity of site %s is unknown: %s", name, error)
         return Capacity()
-
-
-#: The built-in site's name, for who wants the default.
-LOCAL = local_site.NAME
