@@ -16,8 +16,8 @@ try:
 except ImportError:  # a source tree that was never built
     __version__ = "0+unknown"
 
-__all__ = ["__version__", "cluster", "new_cluster", "sites"]
-_NOTEBOOK = ("cluster", "new_cluster", "sites")
+_NOTEBOOK = ("AsyncCluster", "Cluster", "OffloadError", "cluster", "new_cluster", "sites")
+__all__ = ["__version__", *_NOTEBOOK]
 
 
 def __getattr__(name: str) -> Any:

@@ -41,9 +41,9 @@ def build() -> argparse.ArgumentParser:
     top = _Parser(prog=_PROG, description="Dask clusters on any site of your facility.", epilog=_EPILOG,
                   formatter_class=argparse.RawDescriptionHelpFormatter, parents=[common])  # fmt: skip
     groups = top.add_subparsers(metavar="COMMAND", required=True)
-    _sites(_group(groups, "sites", "places with workers"), common)
-    _clusters(_group(groups, "clusters", "make, watch and stop clusters"), common)
-    environments = _group(groups, "environments", "Pythons that clusters can run")
+    _sites(_group(groups, common, "sites", "places with workers"), common)
+    _clusters(_group(groups, common, "clusters", "make, watch and stop clusters"), common)
+    environments = _group(groups, common, "environments", "Pythons that clusters can run")
     listing = _command(environments, common, "list", "environments:list_", "list them, usable or not")
     listing.add_argument("--refresh", action="store_true", help="look again instead of answering from the cache")
     _command(groups, common, "doctor", "checks:doctor", "check the installation and say how to repair it")
@@ -51,10 +51,9 @@ def build() -> argparse.ArgumentParser:
     return top
 
 
-def _group(groups: Any, name: str, help_: str) -> Any:
-    return groups.add_parser(name, help=help_, description=f"{help_[0].upper()}{help_[1:]}.").add_subparsers(
-        metavar="COMMAND", required=True
-    )
+def _group(groups: Any, common: argparse.ArgumentParser, name: str, help_: str) -> Any:
+    parser = groups.add_parser(name, help=help_, description=f"{help_[0].upper()}{help_[1:]}.", parents=[common])
+    return parser.add_subparsers(metavar="COMMAND", required=True)
 
 
 def _command(group: Any, common: argparse.ArgumentParser, name: str, run: str, help_: str) -> argparse.ArgumentParser:

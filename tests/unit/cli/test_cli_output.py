@@ -1,0 +1,49 @@
+"""Errors become a sentence, a remedy and an exit status; progress goes to stderr and never into JSON."""
+
+import pytest
+
+from jupyter_offload.api import problems
+from jupyter_offload.api.models import FieldProblem, ProblemDocument
+from jupyter_offload.cli.output import Output
+from jupyter_offload.cli.running import exit_status
+
+
+@pytest.mark.parametrize(
+    ("kind", "code", "status"),
+    [
+        (problems.NotFound, "unknown-cluster", 3),
+        (problems.BadInput, "invalid", 2),
+        (problems.Conflict, "name-in-use", 2),
+        (problems.NotNow, "finished", 1),
+        (problems.Unavailable, "timeout", 4),
+        (problems.Broken, "store-corrupt", 1),
+    ],
+)
+def test_exit_status_tells_the_kind_of_error(kind, code, status):
+    assert exit_status(kind(code, "No.")) == status
+
+
+def test_error_is_a_sentence_and_its_remedy(capsys):
+    Output(as_json=False).error(problems.NotFound("unknown-site", "There is no site 'x'.", hint="There are: local."))
+    assert capsys.readouterr().err == "Error: There is no site 'x'.\n  There are: local.\n"
+
+
+def test_several_mistakes_are_all_shown(capsys):
+    errors = [FieldProblem(field="a", message="a: wrong", hint="Do b."), FieldProblem(field="c", message="c: wrong")]
+    Output(as_json=False).error(problems.BadInput("invalid", "a: wrong; c: wrong", errors=errors))
+    assert capsys.readouterr().err == "Error:\n  a: wrong. Do b.\n  c: wrong\n"
+
+
+def test_error_is_a_problem_document_with_json(capsys):
+    Output(as_json=True).error(problems.NotFound("unknown-site", "No.", field="site", hint="Look."))
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    problem = ProblemDocument.model_validate_json(captured.err)
+    assert (problem.status, problem.field, problem.hint) == (404, "site", "Look.")
+
+
+def test_columns_are_aligned(capsys):
+    Output(as_json=False).table(("NAME", "N"), [("a", "10"), ("longer", "2")], if_empty="none")
+    assert capsys.readouterr().out == "NAME    N\na       10\nlonger  2\n"
+    Output(as_json=False).table(("NAME", "N"), [], if_empty="none")
+    assert capsys.readouterr().out == "none\n"
