@@ -68,6 +68,7 @@ class ProblemHandler(ExtensionHandlerMixin, APIHandler):
         status = error.status if status_code == 500 else status_code
         document = {**error.as_dict(self.request_id), "status": status}
         self.set_status(status)
+        self.set_header("X-Request-ID", self.request_id)  # Tornado cleared it
         self.finish(json.dumps(document), set_content_type=PROBLEM_TYPE)
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:

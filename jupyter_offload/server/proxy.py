@@ -42,6 +42,19 @@ class ViewHandler(WebSocketHandler):
         self._http = http
         self._upstream: WebSocketClientConnection | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._take_ticket()
+
+    def _take_ticket(self) -> None:
+        """Take the ticket out of the request before anything can refuse the request and log it."""
+        _, _, rest = self.request.path.partition(f"/{PREFIX}/view/")
+        name, _, self._path = rest.partition("/")
+        self._root = self.request.path[: len(self.request.path) - len(self._path)]
+        if name:
+            self.request.uri = (self.request.uri or "").replace(name, _HIDDEN)
+            self.request.path = self.request.path.replace(name, _HIDDEN)
+            if name in self.request.headers.get("Referer", ""):
+                del self.request.headers["Referer"]
+        self._ticket = self._tickets.find(name)
 
     def set_default_headers(self) -> None:
         """Let the page run scripts in an origin of its own, inside pages that may show this server, and nothing else."""
@@ -55,18 +68,6 @@ class ViewHandler(WebSocketHandler):
         self.set_header("Cache-Control", "private, no-cache")
         # Fonts and scripts that the page loads as modules are cross-origin to an opaque origin.
         self.set_header("Access-Control-Allow-Origin", "*")
-
-    def prepare(self) -> None:
-        """Take the ticket out of the request, so that nothing that logs the request can show it."""
-        _, _, rest = self.request.path.partition(f"/{PREFIX}/view/")
-        name, _, self._path = rest.partition("/")
-        self._root = self.request.path[: len(self.request.path) - len(self._path)]
-        if name:
-            self.request.uri = (self.request.uri or "").replace(name, _HIDDEN)
-            self.request.path = self.request.path.replace(name, _HIDDEN)
-            if name in self.request.headers.get("Referer", ""):
-                del self.request.headers["Referer"]
-        self._ticket = self._tickets.find(name)
 
     async def _target(self) -> tuple[Any, str]:
         """Return the dashboard's socket and the path to ask there."""
@@ -127,6 +128,10 @@ class ViewHandler(WebSocketHandler):
         if answer.body and self.request.method != "HEAD":
             self.write(answer.body)
         await self.finish()
+
+    def compute_etag(self) -> str | None:
+        """Keep the dashboard's own ETag."""
+        return None
 
     def _inside(self, location: str) -> str:
         """Return where a redirect of the dashboard leads below the ticket; one that leads elsewhere is refused."""

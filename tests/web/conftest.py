@@ -73,7 +73,9 @@ class Keeper:
                 keeper.seen.append((request.method or "", request.uri or "", request.body, dict(request.headers)))
                 if path == "/slow":
                     await asyncio.sleep(30)
-                status, headers, body = keeper.answers.get((request.method or "", path), (404, {}, {"code": "none"}))
+                status, headers, body = keeper.answers.get(
+                    (request.method or "", path), (404, {}, {"code": "unknown-cluster"})
+                )
                 self.set_status(status)
                 self.set_header("Content-Type", "application/problem+json" if status >= 400 else "application/json")
                 for name, value in headers.items():
@@ -89,6 +91,7 @@ class Keeper:
         self.server.stop()
         await self.server.close_all_connections()
         self.server = None
+        self.changes = asyncio.Queue()  # who still waits at the old one is dead
 
 
 @pytest_asyncio.fixture
@@ -100,9 +103,6 @@ async def keeper(jp_environ: None) -> Any:
         await made.die()
 
 
-Refused = Callable[[Awaitable[Any]], Awaitable[tuple[int, dict[str, Any]]]]
-
-
 @pytest.fixture
 def cookie_headers(
     http_server_client: Any, jp_serverapp: Any, jp_base_url: str
@@ -111,7 +111,11 @@ def cookie_headers(
 
     async def log_in() -> dict[str, str]:
         token = jp_serverapp.identity_provider.token
-        answer = await http_server_client.fetch(f"{jp_base_url}api/status?token={token}")
-        return {"Cookie": "; ".join(c.split(";")[0] for c in answer.headers.get_list("Set-Cookie"))}
+        page = await http_server_client.fetch(
+            f"{jp_base_url}login?token={token}", follow_redirects=False, raise_error=False
+        )
+        form = await http_server_client.fetch(f"{jp_base_url}login")
+        set_cookies = page.headers.get_list("Set-Cookie") + form.headers.get_list("Set-Cookie")
+        return {"Cookie": "; ".join(c.split(";")[0] for c in set_cookies)}
 
     return log_in
