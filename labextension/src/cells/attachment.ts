@@ -53,9 +53,9 @@ interface IDone {
   address: string;
 }
 
-/** Whether a cluster has ended or is about to: nobody can be attached to it any more. */
-export function isFinished(cluster: Pick<Cluster, 'phase'>): boolean {
-  return ['stopping', 'stopped', 'failed'].includes(cluster.phase);
+/** Whether a notebook can belong to a cluster: it has not ended, nor been asked to. */
+export function canAttach(cluster: Pick<Cluster, 'phase'>): boolean {
+  return !['stopping', 'stopped', 'failed'].includes(cluster.phase);
 }
 
 /**
@@ -64,7 +64,7 @@ export function isFinished(cluster: Pick<Cluster, 'phase'>): boolean {
  * the user asks or the kernel is another one.
  */
 export class Attachment {
-  constructor(options: Attachment.IOptions) {
+  constructor(options: IAttachmentOptions) {
     this._clusters = options.clusters;
     this._notebook = options.notebook;
     this._trans = options.trans;
@@ -130,7 +130,12 @@ export class Attachment {
     }
     const { id, cluster: name } = remembered;
     if (!this._clusters.isReady) {
-      this._set({ kind: 'waiting', id, name, message: this._trans.__('Looking for the cluster.') });
+      this._set({
+        kind: 'waiting',
+        id,
+        name,
+        message: this._trans.__('Looking for the cluster.')
+      });
       return;
     }
     const cluster = this._find(remembered);
@@ -155,7 +160,7 @@ export class Attachment {
     if (!cluster) {
       const message = trans.__('The cluster %1 is no longer in the list.', name);
       this._set({ kind: 'ended', id, name, message, hint: null });
-    } else if (isFinished(cluster)) {
+    } else if (!canAttach(cluster)) {
       const { message, hint } = cluster.reason;
       this._set({ kind: 'ended', id, name, message, hint });
     } else if (this._isFailed) {
@@ -165,7 +170,12 @@ export class Attachment {
     } else if (!cluster.connectable) {
       this._set({ kind: 'waiting', id, name, message: cluster.reason.message });
     } else if (!this._notebook.kernel()) {
-      this._set({ kind: 'waiting', id, name, message: trans.__('The notebook has no kernel yet.') });
+      this._set({
+        kind: 'waiting',
+        id,
+        name,
+        message: trans.__('The notebook has no kernel yet.')
+      });
     } else if (!this._isAsked && !this._isAutomatic()) {
       this._set({ kind: 'remembered', id, name });
     } else if (this._running !== this._run) {
@@ -175,10 +185,10 @@ export class Attachment {
 
   private _find({ id, cluster: name }: IRemembered): Cluster | undefined {
     const same = this._clusters.clusters.find(c => c.id === id);
-    if (same && !isFinished(same)) {
+    if (same && canAttach(same)) {
       return same;
     }
-    return this._clusters.clusters.find(c => c.name === name && !isFinished(c)) ?? same;
+    return this._clusters.clusters.find(c => c.name === name && canAttach(c)) ?? same;
   }
 
   private async _connect(cluster: Cluster): Promise<void> {
@@ -217,11 +227,15 @@ export class Attachment {
     }
     if (kernel.language !== null && kernel.language !== 'python') {
       return {
-        message: trans.__('The kernel of this notebook speaks %1, and Dask needs Python.', kernel.language),
+        message: trans.__(
+          'The kernel of this notebook speaks %1, and Dask needs Python.',
+          kernel.language
+        ),
         hint: trans.__('Choose a Python kernel by its name at the right.')
       };
     }
-    const way = this._ways.get(`${kernel.name}/${cluster.id}`) ?? (await this._way(kernel.name, cluster));
+    const way =
+      this._ways.get(`${kernel.name}/${cluster.id}`) ?? (await this._way(kernel.name, cluster));
     if (run !== this._run) {
       return null;
     }
@@ -235,7 +249,8 @@ export class Attachment {
     }
     const hint =
       error.name === 'ModuleNotFoundError'
-        ? (way.hint ?? trans.__('Install Dask in the environment of this kernel: pip install distributed'))
+        ? (way.hint ??
+          trans.__('Install Dask in the environment of this kernel: pip install distributed'))
         : null;
     return { message: `${error.name}: ${error.message}`, hint };
   }
@@ -291,7 +306,7 @@ export class Attachment {
     }
   }
 
-  private readonly _clusters: Attachment.IOptions['clusters'];
+  private readonly _clusters: IAttachmentOptions['clusters'];
   private readonly _notebook: IAttachable;
   private readonly _trans: TranslationBundle;
   private readonly _isAutomatic: () => boolean;
@@ -317,15 +332,13 @@ interface IWay {
   hint: string | null;
 }
 
-export namespace Attachment {
-  export interface IOptions {
-    clusters: Pick<
-      IClusterModel,
-      'clusters' | 'isReady' | 'changed' | 'connection' | 'environments'
-    >;
-    notebook: IAttachable;
-    trans: TranslationBundle;
-    /** Whether a kernel is connected without being asked, after a restart or when the notebook is opened. */
-    isAutomatic?: () => boolean;
-  }
+export interface IAttachmentOptions {
+  clusters: Pick<
+    IClusterModel,
+    'clusters' | 'isReady' | 'changed' | 'connection' | 'environments'
+  >;
+  notebook: IAttachable;
+  trans: TranslationBundle;
+  /** Whether a kernel is connected without being asked, after a restart or when the notebook is opened. */
+  isAutomatic?: () => boolean;
 }

@@ -7,8 +7,7 @@ export function pythonString(text: string): string {
 
 /** How a kernel reaches a cluster: through our package, or by the connection file if it lacks it. */
 export type Route =
-  | { kind: 'package'; name: string }
-  | { kind: 'file'; connectionFile: string };
+  { kind: 'package'; name: string } | { kind: 'file'; connectionFile: string };
 
 /** Lines that leave `client` (and with our package `cluster`) behind. */
 function connect(route: Route): string[] {
@@ -49,10 +48,10 @@ export function clientCell(route: Route): string {
 /** Whether a cell already is the client cell of this cluster, perhaps edited by its owner. */
 export function isClientCell(source: string, route: Route): boolean {
   const [call, text] =
-    route.kind === 'package'
-      ? ['offload.cluster', route.name]
-      : ['Path', route.connectionFile];
-  const isNamed = [pythonString(text), `'${text}'`].some(it => source.includes(`${call}(${it})`));
+    route.kind === 'package' ? ['offload.cluster', route.name] : ['Path', route.connectionFile];
+  const isNamed = [pythonString(text), `'${text}'`].some(it =>
+    source.includes(`${call}(${it})`)
+  );
   return isNamed && /\bClient\(/.test(source);
 }
 

@@ -51,9 +51,7 @@ export function versionWarnings(
   const warnings: string[] = [];
   const compare = (what: string, ours: string | null, theirs: string | null) => {
     if (ours && theirs && ours !== theirs) {
-      warnings.push(
-        trans.__('The kernel has %1 %2, the cluster %1 %3.', what, ours, theirs)
-      );
+      warnings.push(trans.__('The kernel has %1 %2, the cluster %1 %3.', what, ours, theirs));
     }
   };
   compare('Python', minor(kernel.python_version), minor(cluster.python_version));

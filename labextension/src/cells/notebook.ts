@@ -1,6 +1,11 @@
 import type { NotebookPanel } from '@jupyterlab/notebook';
 import type { Kernel } from '@jupyterlab/services';
-import { Attachment, type IAttachable, type IRemembered } from './attachment';
+import {
+  Attachment,
+  type IAttachable,
+  type IAttachmentOptions,
+  type IRemembered
+} from './attachment';
 import { kernelLanguage, runSilently } from './kernel';
 
 /** Key of the notebook's metadata. */
@@ -45,7 +50,7 @@ function attachable(panel: NotebookPanel): IAttachable {
 /** Follow a notebook from its opening to its closing: metadata, kernel restarts and exchanges. */
 export async function followNotebook(
   panel: NotebookPanel,
-  options: Omit<Attachment.IOptions, 'notebook'>
+  options: Omit<IAttachmentOptions, 'notebook'>
 ): Promise<Attachment | null> {
   await panel.context.ready;
   if (panel.isDisposed) {

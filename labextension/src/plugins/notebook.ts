@@ -47,7 +47,11 @@ export const notebookPlugin: JupyterFrontEndPlugin<void> = {
       let attachment = followed.get(panel);
       if (!attachment) {
         attachment = settingsRead.then(() =>
-          followNotebook(panel, { clusters, trans, isAutomatic: () => isOn('autoAttach', true) })
+          followNotebook(panel, {
+            clusters,
+            trans,
+            isAutomatic: () => isOn('autoAttach', true)
+          })
         );
         followed.set(panel, attachment);
         void attachment.then(it => {

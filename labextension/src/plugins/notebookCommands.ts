@@ -1,14 +1,19 @@
 import type { JupyterFrontEnd } from '@jupyterlab/application';
 import { Dialog, type ICommandPalette, InputDialog, showDialog } from '@jupyterlab/apputils';
-import { type INotebookTracker, NotebookActions, type NotebookPanel } from '@jupyterlab/notebook';
+import {
+  type INotebookTracker,
+  NotebookActions,
+  type NotebookPanel
+} from '@jupyterlab/notebook';
 import type { TranslationBundle } from '@jupyterlab/translation';
-import type { ReadonlyPartialJSONObject } from '@lumino/coreutils';
-import { type Attachment, type AttachmentState, isFinished } from '../cells/attachment';
+import { type Attachment, type AttachmentState, canAttach } from '../cells/attachment';
 import { clientCell, type Route } from '../cells/code';
 import { chooseRoute, kernelEnvironment } from '../cells/environment';
 import { insertClientCell } from '../cells/insert';
 import { offloadIcon } from '../icons';
+import { phaseWord } from '../models/words';
 import { CommandIDs, type Cluster, type IClusterModel } from '../tokens';
+import { meantCluster } from './meant';
 import { describe } from '../views/notebook/describe';
 
 export interface INotebookCommands {
@@ -28,7 +33,10 @@ const NO_ARGUMENTS = { args: { type: 'object' as const, properties: {} } };
 
 function idArgument(description: string) {
   return {
-    args: { type: 'object' as const, properties: { id: { type: 'string' as const, description } } }
+    args: {
+      type: 'object' as const,
+      properties: { id: { type: 'string' as const, description } }
+    }
   };
 }
 
@@ -49,16 +57,6 @@ export function addNotebookCommands(options: INotebookCommands): void {
   }
 }
 
-/** The cluster that a command means: the one named, the selected one, or the only one that is not finished. */
-function meant(clusters: IClusterModel, args: ReadonlyPartialJSONObject): Cluster | undefined {
-  const named = (args.id as string | undefined) ?? clusters.selected;
-  if (named) {
-    return clusters.get(named);
-  }
-  const alive = clusters.clusters.filter(cluster => !isFinished(cluster));
-  return alive.length === 1 ? alive[0] : undefined;
-}
-
 function stateOf(options: INotebookCommands): AttachmentState {
   const panel = options.tracker.currentWidget;
   return (panel && options.known(panel)?.state) || { kind: 'detached' };
@@ -69,7 +67,7 @@ function lineOf(cluster: Cluster, trans: TranslationBundle): string {
   const { connected, requested } = cluster.workers;
   return cluster.phase === 'running'
     ? trans.__('%1 (%2 of %3 workers)', cluster.name, connected, requested)
-    : `${cluster.name} (${cluster.phase})`;
+    : `${cluster.name} (${phaseWord(cluster.phase, trans)})`;
 }
 
 function addAttachCommands(options: INotebookCommands): void {
@@ -82,7 +80,9 @@ function addAttachCommands(options: INotebookCommands): void {
       const cluster = args.id ? clusters.get(args.id as string) : undefined;
       return cluster ? lineOf(cluster, trans) : trans.__('Attach Notebook to Cluster…');
     },
-    caption: trans.__('Connect the kernel of the current notebook to a cluster, now and after restarts'),
+    caption: trans.__(
+      'Connect the kernel of the current notebook to a cluster, now and after restarts'
+    ),
     describedBy: idArgument('Id or name of the cluster; asked for when it is missing.'),
     isEnabled: () => tracker.currentWidget !== null,
     isToggled: args => {
@@ -92,9 +92,7 @@ function addAttachCommands(options: INotebookCommands): void {
     isToggleable: true,
     execute: async args => {
       const attachment = await current();
-      const cluster = args.id
-        ? clusters.get(args.id as string)
-        : await chooseCluster(options);
+      const cluster = args.id ? clusters.get(args.id as string) : await chooseCluster(options);
       if (attachment && cluster) {
         attachment.attach(cluster);
       }
@@ -112,7 +110,8 @@ function addAttachCommands(options: INotebookCommands): void {
       const kernel = tracker.currentWidget?.sessionContext.session?.kernel?.name;
       // What the kernel runs is what the workers should run.
       const spec = kernel ? { environment: kernel } : undefined;
-      const id = (await commands.execute(CommandIDs.newCluster, spec && { spec })) as string | null;
+      const id = (await commands.execute(CommandIDs.newCluster, spec && { spec })) as
+        string | null;
       const cluster = id ? clusters.get(id) : undefined;
       if (attachment && cluster) {
         attachment.attach(cluster);
@@ -166,10 +165,12 @@ function addCellCommands(options: INotebookCommands): void {
   commands.addCommand(CommandIDs.clientCode, {
     label: trans.__('Python that Connects to a Cluster'),
     describedBy: idArgument('Id or name of the cluster.'),
-    isEnabled: args => meant(clusters, args) !== undefined,
+    isEnabled: args => meantCluster(clusters, args) !== undefined,
     execute: async args => {
-      const cluster = meant(clusters, args);
-      return cluster ? clientCell(await routeTo(options, cluster, tracker.currentWidget)) : null;
+      const cluster = meantCluster(clusters, args);
+      return cluster
+        ? clientCell(await routeTo(options, cluster, tracker.currentWidget))
+        : null;
     }
   });
 
@@ -177,10 +178,12 @@ function addCellCommands(options: INotebookCommands): void {
     label: trans.__('Insert Client Cell'),
     caption: trans.__('Insert the cell that connects the current notebook to this cluster'),
     describedBy: idArgument('Id or name of the cluster.'),
-    isEnabled: args => meant(clusters, args) !== undefined,
+    isEnabled: args => meantCluster(clusters, args) !== undefined,
     execute: async args => {
-      const cluster = meant(clusters, args);
-      const panel = cluster ? (tracker.currentWidget ?? (await newNotebook(options, cluster))) : null;
+      const cluster = meantCluster(clusters, args);
+      const panel = cluster
+        ? (tracker.currentWidget ?? (await newNotebook(options, cluster)))
+        : null;
       if (!cluster || !panel) {
         return;
       }
@@ -224,12 +227,15 @@ async function newNotebook(
   const environments = await clusters.environments().catch(() => []);
   const wanted = cluster.spec.environment;
   const kernelName = environments.find(e => e.name === wanted || e.python === wanted)?.name;
-  return (await app.commands.execute(command, kernelName ? { kernelName } : {})) as NotebookPanel;
+  return (await app.commands.execute(
+    command,
+    kernelName ? { kernelName } : {}
+  )) as NotebookPanel;
 }
 
 async function chooseCluster(options: INotebookCommands): Promise<Cluster | undefined> {
   const { app, clusters, trans } = options;
-  const alive = clusters.clusters.filter(cluster => !isFinished(cluster));
+  const alive = clusters.clusters.filter(canAttach);
   if (alive.length === 0) {
     const answer = await showDialog({
       title: trans.__('No cluster is running'),

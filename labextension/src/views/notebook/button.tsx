@@ -7,7 +7,7 @@ import { describe } from './describe';
 
 /** The button left of the kernel's name: which cluster this notebook is attached to, and the menu to change that. */
 export class AttachmentButton extends ReactWidget {
-  constructor(options: AttachmentButton.IOptions) {
+  constructor(options: IAttachmentButtonOptions) {
     super();
     this._options = options;
     this.addClass('jp-Offload-attachment');
@@ -79,16 +79,14 @@ export class AttachmentButton extends ReactWidget {
   };
 
   private _attachment: Attachment | null = null;
-  private readonly _options: AttachmentButton.IOptions;
+  private readonly _options: IAttachmentButtonOptions;
 }
 
-export namespace AttachmentButton {
-  export interface IOptions {
-    /** Null when the notebook was closed before it was read. */
-    attachment: Promise<Attachment | null>;
-    clusters: IClusterModel;
-    trans: TranslationBundle;
-    /** Open the menu below this element. */
-    openMenu: (anchor: HTMLElement, attachment: Attachment) => void;
-  }
+export interface IAttachmentButtonOptions {
+  /** Null when the notebook was closed before it was read. */
+  attachment: Promise<Attachment | null>;
+  clusters: IClusterModel;
+  trans: TranslationBundle;
+  /** Open the menu below this element. */
+  openMenu: (anchor: HTMLElement, attachment: Attachment) => void;
 }

@@ -42,7 +42,10 @@ export function describe(
     case 'attaching':
       return {
         label: trans.__('%1, attaching', state.name),
-        tooltip: trans.__('Connecting the kernel to %1 as soon as the kernel is free.', state.name),
+        tooltip: trans.__(
+          'Connecting the kernel to %1 as soon as the kernel is free.',
+          state.name
+        ),
         tone: 'busy'
       };
     case 'attached': {

@@ -2,7 +2,7 @@ import { MenuSvg } from '@jupyterlab/ui-components';
 import type { CommandRegistry } from '@lumino/commands';
 import type { AttachmentState } from '../../cells/attachment';
 import { CommandIDs, type Cluster } from '../../tokens';
-import { isFinished } from '../../cells/attachment';
+import { canAttach } from '../../cells/attachment';
 
 /** Open the menu of the notebook's button below it; the focus goes back there when it closes. */
 export function openAttachmentMenu(
@@ -16,7 +16,7 @@ export function openAttachmentMenu(
   const add = (command: string, args: Record<string, string> = {}) =>
     menu.addItem({ command, args });
 
-  for (const cluster of clusters.filter(it => !isFinished(it))) {
+  for (const cluster of clusters.filter(canAttach)) {
     add(CommandIDs.attachNotebook, { id: cluster.id });
   }
   menu.addItem({ type: 'separator' });
