@@ -1,0 +1,101 @@
+"""From a decision to the changed record and its timeline entries: pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from ..api.models import Desired, Phase, Reason, ReasonCode, TimelineEntry
+from .lifecycle import Action, Do, Observation, count_connected, count_starting, notice_of
+from .schedulers import SchedulerSeen
+from .store.records import Notice, Record, utc
+
+Level = Literal["info", "warning", "error"]
+_WARNINGS = frozenset({
+    ReasonCode.cannot_see, ReasonCode.other_host, ReasonCode.site_missing, ReasonCode.worker_restarted,
+    ReasonCode.worker_over_memory, ReasonCode.workers_failing,
+})  # fmt: skip
+#: Reasons that only restate an event of a worker, which has an entry of its own.
+_SAID_BY_EVENT = frozenset(
+    {ReasonCode.worker_restarted, ReasonCode.worker_over_memory, ReasonCode.workers_failing}
+)  # fmt: skip
+
+
+def entry(at: float, reason: Reason, level: Level = "info") -> TimelineEntry:
+    """Return a timeline entry that tells a reason."""
+    return TimelineEntry(at=utc(at), level=level, code=reason.code.value, message=reason.message)
+
+
+def apply(
+    record: Record, action: Action, seen: SchedulerSeen, observation: Observation, now: float
+) -> tuple[Record, list[TimelineEntry]]:
+    """Return the record after a decision and what to write into its timeline; the same object if nothing changed."""
+    entries = _events(record, seen.status)
+    changes: dict[str, Any] = {
+        "phase": action.phase,
+        "reason": action.reason,
+        "desired": action.desired,
+        "workers_requested": action.workers,
+        "supervisor": seen.supervisor or record.supervisor,
+        "scheduler": seen.scheduler or record.scheduler,
+        "scheduler_address": seen.address or record.scheduler_address,
+        "notice": _notice(record, seen.status),
+    }
+    if action.phase is not record.phase:
+        changes["phase_since"] = now
+    if action.desired is Desired.stopped and record.stop_reason is None:
+        changes["stop_reason"] = action.reason
+    if action.do is Do.launch:
+        changes["launched_at"] = now
+    if action.phase in (Phase.stopped, Phase.failed):
+        changes |= {"workers_starting": 0, "workers_connected": 0}
+    elif observation.workers.visible:
+        changes["workers_starting"] = count_starting(observation.workers)
+        changes["workers_connected"] = count_connected(observation.workers)
+    events = (seen.status or {}).get("events") or ()
+    changes["last_event"] = max([record.last_event, *(int(e["sequence"]) for e in events)])
+    differing = {k: v for k, v in changes.items() if getattr(record, k) != v}
+    told = action.phase is not record.phase or action.reason.code is not record.reason.code
+    if told and not (action.phase is record.phase and action.reason.code in _SAID_BY_EVENT):
+        entries.append(entry(now, action.reason, _level(action)))
+    return (record.model_copy(update=differing) if differing else record), entries
+
+
+def _level(action: Action) -> Level:
+    if action.phase is Phase.failed:
+        return "error"
+    return "warning" if action.reason.code in _WARNINGS else "info"
+
+
+def _new_events(record: Record, status: Mapping[str, Any] | None) -> Sequence[Mapping[str, Any]]:
+    events = (status or {}).get("events") or ()
+    return [e for e in events if int(e["sequence"]) > record.last_event]
+
+
+def _events(record: Record, status: Mapping[str, Any] | None) -> list[TimelineEntry]:
+    return [
+        TimelineEntry(
+            at=utc(float(e["at"])),
+            level=e["level"] if e.get("level") in ("info", "warning", "error") else "info",
+            code=str(e["code"]),
+            message=str(e.get("message") or e["code"]),
+            worker=e.get("worker"),
+        )
+        for e in _new_events(record, status)
+    ]
+
+
+def _notice(record: Record, status: Mapping[str, Any] | None) -> Notice | None:
+    notice = record.notice
+    for event in _new_events(record, status):
+        at = float(event["at"])
+        reason = notice_of(
+            str(event["code"]), str(event.get("message") or ""), event.get("worker"), record.profile.memory_bytes
+        )
+        if reason is None:
+            continue
+        # A worker over its memory is restarted: the cause is worth more than the consequence.
+        known = notice is not None and notice.reason.code is ReasonCode.worker_over_memory and at - notice.at < 30
+        if not (known and reason.code is ReasonCode.worker_restarted):
+            notice = Notice(at=at, reason=reason)
+    return notice

@@ -1,0 +1,108 @@
+"""What the keeper remembers of one cluster. Everything a new keeper needs to take the cluster up again is in here."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from ...api.models import ClusterSpec, Desired, Model, Phase, Profile, Reason
+
+FINAL = frozenset({Phase.stopped, Phase.failed})
+
+
+class ProcessName(Model):
+    """A process for ever: its id, and when it started, since ids are used again."""
+
+    pid: int
+    start: str
+
+
+class Notice(Model):
+    """What happened to a worker of late; it is the card's reason for some minutes."""
+
+    at: float
+    reason: Reason
+
+
+class Record(Model):
+    """One cluster: what was asked (``requested``, ``spec``, ``desired``), what was decided, what was created where.
+
+    Times are seconds since the epoch. ``handle`` belongs to the backend. ``cleaned`` says that nothing of a finished
+    cluster is left at the site or on this host; until then the loop goes on deleting.
+    """
+
+    id: str
+    name: str
+    owner: str
+    requested: ClusterSpec
+    spec: ClusterSpec
+    profile: Profile
+    site_title: str
+    python: str
+    host: str
+    boot_id: str
+    container_id: str
+    folder: str
+    runtime: str
+    spill: str
+    created_at: float
+    ends_with_server: bool = False
+
+    desired: Desired = Desired.running
+    stop_reason: Reason | None = None
+    phase: Phase = Phase.pending
+    phase_since: float
+    reason: Reason
+    workers_requested: int = 0
+    workers_starting: int = 0
+    workers_connected: int = 0
+
+    launched_at: float | None = None
+    supervisor: ProcessName | None = None
+    scheduler: ProcessName | None = None
+    scheduler_address: str | None = None
+    submitted: bool = False
+    handle: dict[str, Any] = {}
+    last_event: int = 0
+    notice: Notice | None = None
+    cleaned: bool = False
+    forget: bool = False
+    revision: int = 0
+
+    @property
+    def finished(self) -> bool:
+        """Whether the phase is final."""
+        return self.phase in FINAL
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing remains to be done for this cluster."""
+        return self.finished and self.cleaned
+
+
+def utc(seconds: float) -> datetime:
+    """Return an aware time from seconds since the epoch."""
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+@cache
+def boot_id() -> str:
+    """Return what differs between two boots of this host."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return str(int(psutil.boot_time()))
+
+
+@cache
+def container_id() -> str:
+    """Return what differs between two containers on one host: the namespace in which process ids count."""
+    try:
+        return os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return ""
