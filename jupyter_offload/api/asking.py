@@ -50,12 +50,15 @@ def _problem(model: type[Model], loc: tuple[int | str, ...], message: str, value
 
 def _parsed(parse: Callable[[object], int], value: object, field: str) -> int:
     try:
-        return parse(value)
+        parsed = parse(value)
+        if parsed < 0:
+            raise ValueError(f"{value!r} is negative; write 0 or more")  # noqa: TRY301  (one form for all mistakes)
     except ValueError as error:
         what, _, remedy = str(error).partition("; ")
         raise BadInput(
             ProblemCode.invalid, f"{field}: {what}.", field=field, hint=f"{remedy[0].upper()}{remedy[1:]}."
         ) from error
+    return parsed
 
 
 def seconds(value: str | float | None, field: str) -> float | None:
