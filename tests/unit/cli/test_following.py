@@ -1,6 +1,8 @@
 """Waiting survives a keeper that is away for a moment. The faults are made by a stand-in client, since a real keeper cannot
 be made to fail between two given requests."""
 
+import asyncio
+
 import pytest
 
 from jupyter_offload.api import following, text
@@ -28,6 +30,7 @@ class Scripted:
     async def call(self, operation, response, **arguments):
         if operation == "changes":
             self.since.append(arguments["since"])
+            await asyncio.sleep(0.01)
             return Changes(revision=arguments["since"] + 1)
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if isinstance(answer, Exception):
