@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
+import contextlib
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,6 +28,21 @@ def _no_answer(error: Exception) -> Unavailable:
     return Unavailable(
         ProblemCode.keeper_unreachable, f"The keeper does not answer ({type(error).__name__}: {error}).", hint=hint
     )
+
+
+def _in_daemon_thread(work: Callable[[], Path]) -> asyncio.Future[Path]:
+    """Run blocking work. Unlike ``asyncio.to_thread`` it never keeps a server from ending while a keeper does not start."""
+    done: concurrent.futures.Future[Path] = concurrent.futures.Future()
+
+    def run() -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+            try:
+                done.set_result(work())
+            except Exception as error:
+                done.set_exception(error)
+
+    threading.Thread(target=run, name="start-keeper", daemon=True).start()
+    return asyncio.wrap_future(done)
 
 
 class KeeperLink:
@@ -67,7 +85,7 @@ class KeeperLink:
 
     async def _connect(self) -> Path:
         if self._starting is None:
-            self._starting = asyncio.ensure_future(asyncio.to_thread(self._ensure))
+            self._starting = _in_daemon_thread(self._ensure)
             self._starting.add_done_callback(self._started)
         return await asyncio.shield(self._starting)
 

@@ -119,3 +119,10 @@ def cookie_headers(
         return {"Cookie": "; ".join(c.split(";")[0] for c in set_cookies)}
 
     return log_in
+
+
+@pytest.fixture
+def offload_app(jp_serverapp: Any) -> Any:
+    """The extension inside the running server."""
+    [app] = jp_serverapp.extension_manager.extension_apps["jupyter_offload"]
+    return app

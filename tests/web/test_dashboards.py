@@ -15,7 +15,7 @@ from bokeh.application import Application as BokehApplication
 from bokeh.application.handlers.function import FunctionHandler
 from bokeh.client import pull_session
 from bokeh.models import Div
-from bokeh.server.tornado import BokehTornado
+from distributed.dashboard.core import DaskBokehTornado
 from tornado.httpclient import HTTPClientError, HTTPRequest
 from tornado.httpserver import HTTPServer
 from tornado.ioloop import IOLoop
@@ -283,7 +283,9 @@ async def test_a_real_bokeh_client_works_through_the_proxy(
     def fill(document: Any) -> None:
         document.add_root(Div(text="drawn by the server"))
 
-    bokeh = BokehTornado({"/status": BokehApplication(FunctionHandler(fill))}, extra_websocket_origins=["*"])
+    bokeh = DaskBokehTornado(
+        {"/status": BokehApplication(FunctionHandler(fill))}, absolute_url="", extra_websocket_origins=[]
+    )
     bokeh.initialize(io_loop=IOLoop.current())
     server = HTTPServer(bokeh)
     server.add_socket(bind_unix_socket(str(runtime_folder / "bokeh.sock"), 0o600))
@@ -294,9 +296,16 @@ async def test_a_real_bokeh_client_works_through_the_proxy(
     page = await browse(url)
     assert page.code == 200
     assert b'src="static/js/bokeh' in page.body, "absolute paths would leave the ticket"
-    session = await asyncio.to_thread(pull_session, url=url)
-    assert session.document.roots[0].text == "drawn by the server"
-    await asyncio.to_thread(session.close)
+
+    def pull() -> str:
+        asyncio.set_event_loop(asyncio.new_event_loop())
+        session = pull_session(url=url)
+        text: str = session.document.roots[0].text
+        session.close()
+        asyncio.get_event_loop().close()
+        return text
+
+    assert await asyncio.to_thread(pull) == "drawn by the server"
     bokeh.stop()
     server.stop()
     await server.close_all_connections()

@@ -178,8 +178,9 @@ async def test_a_read_only_user_reads_and_changes_nothing(keeper: Any, jp_fetch:
 
 # ---------------------------------------------------------------- keeper trouble
 async def test_a_keeper_that_cannot_start_is_a_problem_and_not_a_hang(
-    jp_fetch: Any, jp_serverapp: Any, monkeypatch: pytest.MonkeyPatch
+    jp_fetch: Any, offload_app: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    offload_app.follow_changes = False  # it would try for ever
     monkeypatch.setattr("jupyter_offload.api.start.START_TIMEOUT_S", 0.5)
     monkeypatch.setattr("jupyter_offload.api.start._spawn", lambda log: None)
     status, document, answer = await refused(jp_fetch(PREFIX, "clusters", headers={"X-Request-ID": "abc"}))
@@ -208,7 +209,9 @@ async def test_a_keeper_that_came_back_is_met_again(keeper: Any, jp_fetch: Any) 
     assert (await jp_fetch(PREFIX, "clusters", "zmumu")).code == 200
 
 
-async def test_many_requests_start_one_keeper(keeper: Any, jp_fetch: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_many_requests_start_one_keeper(
+    keeper: Any, jp_fetch: Any, offload_app: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from jupyter_offload.api import start
 
     keeper_socket = await asyncio.to_thread(start.ensure_keeper)
@@ -221,15 +224,6 @@ async def test_many_requests_start_one_keeper(keeper: Any, jp_fetch: Any, monkey
         time.sleep(0.2)
         return keeper_socket
 
-    app = jp_link(jp_fetch)
-    monkeypatch.setattr(app, "_ensure", ensure)
+    monkeypatch.setattr(offload_app._link, "_ensure", ensure)
     await asyncio.gather(*(jp_fetch(PREFIX, "clusters", "zmumu") for _ in range(8)))
     assert len(calls) == 1
-
-
-def jp_link(jp_fetch: Any) -> Any:
-    """Return the link of the extension of the running server."""
-    from jupyter_server.serverapp import ServerApp
-
-    [app] = ServerApp.instance().extension_manager.extension_apps["jupyter_offload"]
-    return app._link
