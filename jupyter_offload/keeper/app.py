@@ -8,8 +8,9 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 from .. import __version__
 from ..api import locations
@@ -85,12 +86,17 @@ class Keeper:
         """Serve until there is nothing to do, or a signal or a newer release ends it."""
         ended_by_system = asyncio.Event()
         loop = asyncio.get_running_loop()
+
+        def end() -> None:
+            ended_by_system.set()
+            self._ending.set()
+
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, lambda: (ended_by_system.set(), self._ending.set()))
+            loop.add_signal_handler(number, end)
         try:
             served = await self._open()
         except Broken as error:
-            log.error("the store cannot be used: %s", error)
+            log.error("the store cannot be used: %s", error)  # noqa: TRY400  (it says all)
             self._broken = error
             served = self._refusing(error)
         server = serve(application(served, ROUTES, self._traffic), locations.socket_path())
@@ -159,8 +165,8 @@ class Keeper:
         for record in self.store.all():
             self.loop.wake(record.id)
 
-    def _spawn(self, work: object) -> None:
-        task = asyncio.ensure_future(work)  # type: ignore[call-overload]
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

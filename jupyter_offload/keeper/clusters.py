@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from pathlib import Path
+from typing import Any
 
 from ..api import locations
 from ..api.models import (
@@ -118,11 +119,13 @@ class Clusters:
         environment = await self._environments.resolve(spec.environment)
         now = time.time()
         record_id = request.id or uuid.uuid4().hex
+        place = folders.places(record_id)
         record = Record(
             id=record_id, name=spec.name, owner=locations.owner_name(), requested=spec, spec=resolved, profile=profile,
             site_title=definition.title or definition.name, python=environment.python, host=locations.host_name(),
             boot_id=boot_id(), container_id=container_id(), created_at=now, phase_since=now, reason=ACCEPTED,
-            workers_requested=resolved.workers, ends_with_server=self._ends_with_server, **folders.places(record_id),
+            workers_requested=resolved.workers, ends_with_server=self._ends_with_server, folder=place.folder,
+            runtime=place.runtime, spill=place.spill,
         )  # fmt: skip
         try:
             record = await self._store.insert(record, [entry(now, ACCEPTED)])
@@ -181,7 +184,7 @@ class Clusters:
         def edit(record: Record) -> tuple[Record, tuple[()]]:
             _must_run(record)
             spec = self._changed(record, change)
-            update = {"spec": spec}
+            update: dict[str, Any] = {"spec": spec}
             if spec.adaptive is None and spec.workers != record.workers_requested:
                 update |= {"workers_requested": spec.workers}
                 # A new number is a new attempt, so what stopped the last one is history.

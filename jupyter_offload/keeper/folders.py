@@ -9,16 +9,15 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..api import locations
-from ..api.models import ClusterSpec
 from .certificates import make_cluster_certificates
 from .store.records import Record
 
 PROTOCOL = 1
 #: Key material and addresses; of no use, and no business on the disk, once the cluster is over.
-_SECRETS = ("ca.pem", "scheduler.pem", "worker.pem", "client.pem", "connection.json")
+_SECRETS = ("*.pem", "connection.json")
 
 
 def clusters_folder() -> Path:
@@ -31,14 +30,22 @@ def runtimes_folder() -> Path:
     return locations.runtime_folder() / "c"
 
 
-def places(cluster_id: str) -> dict[str, str]:
-    """Return ``folder``, ``runtime`` and ``spill`` of a new cluster; nothing is made yet."""
+class Places(NamedTuple):
+    """Where the folders of a cluster are."""
+
+    folder: str
+    runtime: str
+    spill: str
+
+
+def places(cluster_id: str) -> Places:
+    """Return the places of a new cluster; nothing is made yet."""
     short = hashlib.sha256(cluster_id.encode()).hexdigest()[:8]  # socket paths are bounded by the system
-    return {
-        "folder": str(clusters_folder() / cluster_id),
-        "runtime": str(runtimes_folder() / short),
-        "spill": str(Path(tempfile.gettempdir()) / f"jupyter-offload-spill-{os.getuid()}-{cluster_id}"),
-    }
+    return Places(
+        folder=str(clusters_folder() / cluster_id),
+        runtime=str(runtimes_folder() / short),
+        spill=str(Path(tempfile.gettempdir()) / f"jupyter-offload-spill-{os.getuid()}-{cluster_id}"),
+    )
 
 
 def make(record: Record, workers: int) -> Path:
@@ -67,7 +74,7 @@ def make(record: Record, workers: int) -> Path:
 
 def launch_document(record: Record, workers: int, tls: dict[str, str]) -> dict[str, Any]:
     """Return what the supervisor is told."""
-    spec: ClusterSpec = record.spec
+    spec = record.spec
     return {
         "protocol": PROTOCOL,
         "cluster": {"id": record.id, "name": record.name, "owner": record.owner},
@@ -114,8 +121,9 @@ def clean(record: Record) -> None:
     """Delete sockets, spilled data and keys of a cluster that is over; logs stay. Idempotent."""
     shutil.rmtree(record.runtime, ignore_errors=True)
     shutil.rmtree(record.spill, ignore_errors=True)
-    for name in _SECRETS:
-        (Path(record.folder) / name).unlink(missing_ok=True)
+    for pattern in _SECRETS:
+        for path in Path(record.folder).glob(pattern):
+            path.unlink(missing_ok=True)
 
 
 def forget(record: Record) -> None:

@@ -30,6 +30,13 @@ log = logging.getLogger(__name__)
 BODY_LIMIT = 2**20
 
 
+_PATTERNS = {
+    models.NAME_PATTERN: "Use letters, digits, '.', '_' and '-', beginning with a letter or digit, at most 40.",
+    models.ID_PATTERN: "Use 6 to 40 small letters, digits and '-', beginning with a letter or digit.",
+    models.SLUG_PATTERN: "Use small letters, digits and '-', beginning with a letter or digit, at most 40.",
+}
+
+
 @dataclass(frozen=True)
 class Call:
     """One request, parsed: path and query arguments by name, the body as its model, the revision of If-Match."""
@@ -72,7 +79,10 @@ def mistakes(error: ValidationError) -> list[FieldProblem]:
             message = f"The field {where!r} is missing."
         elif one["type"] != "value_error" and not isinstance(one["input"], dict):
             message = f"{one['input']!r}: {message}"
-        found.append(FieldProblem(field=where, message=message))
+        hint = _PATTERNS.get((one.get("ctx") or {}).get("pattern", ""))
+        if hint is not None:
+            message = f"{one['input']!r} is not allowed here."
+        found.append(FieldProblem(field=where, message=message, hint=hint))
     return found
 
 
@@ -110,7 +120,7 @@ class ApiHandler(RequestHandler):
         except OffloadError as error:
             self._problem(error)
         except Exception as error:
-            log.error("%s failed, request %s", route.operation, self._request_id, exc_info=error)
+            log.exception("%s failed, request %s", route.operation, self._request_id)
             self._problem(Broken(ProblemCode.internal, f"The keeper failed: {type(error).__name__}.",
                                  hint=f"Its log has the details under {self._request_id}."))  # fmt: skip
         else:

@@ -16,6 +16,8 @@ from ..api.units import format_bytes, format_duration
 from ..ports import WorkersSeen
 from .store.records import Record, utc
 
+NOT_SEEN = WorkersSeen(visible=False)
+
 
 class Sight(StrEnum):
     """What can be seen of a cluster's scheduler process."""
@@ -50,7 +52,7 @@ class Observation:
     #: since when the adaptive target lies below what is held; scaling down waits, so that it does not flap
     surplus_since: float | None = None
     held: int | None = None
-    workers: WorkersSeen = WorkersSeen(visible=False)
+    workers: WorkersSeen = NOT_SEEN
     site_known: bool = True
     launch_error: Reason | None = None
 
@@ -84,7 +86,7 @@ class Limits:
     notice_s: float = 300
 
 
-def next_action(record: Record, seen: Observation, now: float, limits: Limits = Limits()) -> Action:  # noqa: B008
+def next_action(record: Record, seen: Observation, now: float, limits: Limits = Limits()) -> Action:
     """Return what to do about a cluster. ``now`` is in seconds since the epoch."""
     if record.finished:
         do = Do.nothing if record.cleaned or seen.sight is Sight.other_host else Do.end
@@ -294,6 +296,7 @@ def _stay(record: Record, reason: Reason, phase: Phase | None = None) -> Action:
 def notice_of(code: str, message: str, worker: str | None, memory_bytes: int) -> Reason | None:
     """Return the reason that a worker's event gives the card, if it is worth one."""
     name = f"Worker {worker}" if worker else "A worker"
+    message = message.split("\n", 1)[0].removesuffix(" Its log ends with:")  # the timeline has the rest
     if code == "worker-over-memory":
         return _reason("worker_over_memory", message or f"{name} went over its memory limit and was restarted.",
                        f"Each worker has {format_bytes(memory_bytes)}. Ask for more memory a worker, or for smaller"

@@ -9,10 +9,8 @@ from typing import Any
 
 from ..api.models import Cluster, Phase, Reason, Usage, Worker, WorkerCounts, WorkerState
 from ..ports import WorkersSeen
-from .lifecycle import Sight, end_of
+from .lifecycle import NOT_SEEN, Sight, end_of
 from .store.records import Record, utc
-
-UNSEEN = WorkersSeen(visible=False)
 
 
 @dataclass
@@ -23,7 +21,7 @@ class Live:
     looked: asyncio.Event = field(default_factory=asyncio.Event)
     sight: Sight = Sight.nothing
     status: Mapping[str, Any] | None = None
-    workers: WorkersSeen = UNSEEN
+    workers: WorkersSeen = NOT_SEEN
     connectable: bool = False
     dashboard: bool = False
     surplus_since: float | None = None

@@ -20,8 +20,8 @@ from ..api.models import Desired, TimelineEntry
 from ..api.problems import NotFound, OffloadError
 from ..ports import Backend, Capability, ClusterContext, Handle, WorkersSeen
 from . import folders
-from .lifecycle import SERVER_ENDED, Action, Do, Limits, Observation, Sight, next_action
-from .live import UNSEEN, Live
+from .lifecycle import NOT_SEEN, SERVER_ENDED, Action, Do, Limits, Observation, Sight, next_action
+from .live import Live
 from .recording import apply
 from .schedulers import LaunchFailed, Schedulers, SchedulerSeen
 from .site_eyes import SeenControl, SiteEyes, context_of
@@ -60,7 +60,7 @@ class Reconciler:
         backend: FindBackend,
         *,
         limits: Limits = Limits(),  # noqa: B008
-        pace: Pace = Pace(),  # noqa: B008
+        pace: Pace = Pace(),
     ) -> None:
         self._store = store
         self._schedulers = schedulers
@@ -192,11 +192,11 @@ class Reconciler:
         self, record: Record, backend: Backend | None, seen: SchedulerSeen
     ) -> tuple[WorkersSeen, int | None]:
         if backend is None or seen.status is None:
-            return UNSEEN, None
+            return NOT_SEEN, None
         if Capability.local_workers in backend.capabilities:
             # The scheduler process has just told all there is to see.
             context = context_of(record, SeenControl(self._schedulers.control(record), seen.status))
-            workers = (await backend.observe([context])).get(record.id, UNSEEN)
+            workers = (await backend.observe([context])).get(record.id, NOT_SEEN)
             return workers, int(seen.status["target"])
         workers = self.eyes.seen(record.spec.site, record.id)
         there = sum(w.state != "lost" for w in workers.workers) if workers.visible else None

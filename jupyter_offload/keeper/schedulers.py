@@ -16,6 +16,7 @@ from ..api import locations
 from ..api.models import Reason, ReasonCode
 from ..api.problems import OffloadError
 from ..api.start import ENDS_WITH_SERVER, clean_environment
+from ..scheduler.process import process_start
 from . import folders, processes
 from .control import ControlLine
 from .lifecycle import Exit, Sight
@@ -27,7 +28,7 @@ LOOK_TIMEOUT_S = 5.0
 STOP_GRACE_S = 5.0
 
 
-class LaunchFailed(Exception):  # noqa: N818
+class LaunchFailed(Exception):
     """The scheduler process could not be started; ``reason`` is for the card."""
 
     def __init__(self, reason: Reason) -> None:
@@ -84,8 +85,7 @@ class Schedulers:
         try:
             launch_file = await asyncio.to_thread(folders.make, record, workers)
             env = launch_environment(record.spec.env)
-            home = str(Path.home())
-            cwd = home if Path(home).is_dir() else "/"
+            cwd = await asyncio.to_thread(_home)
             try:
                 name = await self.zygotes.launch(record.python, launch_file, env, cwd)
             except OSError:
@@ -103,7 +103,7 @@ class Schedulers:
         reaper = asyncio.create_task(process.wait())  # no zombie while this keeper lives
         self._waiting.add(reaper)
         reaper.add_done_callback(self._waiting.discard)
-        start = await asyncio.to_thread(processes.process_start, process.pid)
+        start = await asyncio.to_thread(process_start, process.pid)
         return ProcessName(pid=process.pid, start=start or "gone")
 
     # ------------------------------------------------------------ look
@@ -156,7 +156,7 @@ class Schedulers:
         if record.container_id == container_id():
             return await processes.alive(name)
         # Its process ids do not count here. Its sockets do, if they can be reached at all.
-        if not Path(record.runtime).is_dir():
+        if not await asyncio.to_thread(Path(record.runtime).is_dir):
             return False
         try:
             _, writer = await asyncio.wait_for(asyncio.open_unix_connection(str(self.control(record).socket)), 2)
@@ -193,7 +193,7 @@ class Schedulers:
     async def _wait_exit(self, record: Record, timeout_s: float) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
-                while self._left(record) is None:
+                while self._left(record) is None:  # noqa: ASYNC110  (another process writes it)
                     await asyncio.sleep(0.02)
 
     async def _clean(self, record: Record) -> bool:
@@ -209,6 +209,11 @@ class Schedulers:
             await self.zygotes.end()
         for task in self._waiting:
             task.cancel()
+
+
+def _home() -> str:
+    home = Path.home()
+    return str(home) if home.is_dir() else "/"
 
 
 def _with(seen: SchedulerSeen, sight: Sight, **changes: Any) -> SchedulerSeen:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..ports import Backend, Capability, ClusterContext, SchedulerControl, WorkersSeen
-from .live import UNSEEN
+from .lifecycle import NOT_SEEN
 from .store.records import Record
 
 log = logging.getLogger(__name__)
@@ -69,7 +69,7 @@ class SiteEyes:
             self._woken[site] = asyncio.Event()
             task = self._tasks[site] = asyncio.create_task(self._watch(site), name=f"site {site}")
             task.add_done_callback(lambda _: self._tasks.pop(site, None))
-        return self._seen.get((site, cluster_id), UNSEEN)
+        return self._seen.get((site, cluster_id), NOT_SEEN)
 
     def wake(self, site: str) -> None:
         """Have a site looked at now."""
@@ -81,7 +81,7 @@ class SiteEyes:
             self._woken[site].clear()
             found = await self._look(site, clusters)
             for cluster in clusters:
-                new = found.get(cluster.id, UNSEEN)
+                new = found.get(cluster.id, NOT_SEEN)
                 if new != self._seen.get((site, cluster.id)):
                     self._seen[site, cluster.id] = new
                     self._wake(cluster.id)

@@ -21,11 +21,11 @@ TIMELINE_LIMIT = 2000
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
-class NameInUse(Exception):  # noqa: N818
+class NameInUse(Exception):
     """An unfinished cluster of this name exists."""
 
 
-class Changed(Exception):  # noqa: N818
+class Changed(Exception):
     """Another keeper changed the record since it was read."""
 
 
@@ -97,23 +97,26 @@ class Database:
             db.row_factory = sqlite3.Row
             db.execute("PRAGMA foreign_keys = ON")
             db.execute("PRAGMA synchronous = FULL")
-            version = db.execute("PRAGMA user_version").fetchone()[0]
-            if version > NEWEST:
-                raise Broken(
-                    ProblemCode.store_newer,
-                    f"{self.path} was written by a newer release of jupyter-offload (format {version}, this release"
-                    f" knows {NEWEST}). It was left as it is.",
-                    hint="Upgrade this environment: pip install --upgrade jupyter-offload. To start afresh instead, move"
-                    " that file away.",
-                )
-            answer = db.execute("PRAGMA quick_check(1)").fetchone()[0]
-            if answer != "ok":
-                raise sqlite3.DatabaseError(answer)
+            self._check(db)
             migrate(db)
         except BaseException:
             db.close()
             raise
         return db
+
+    def _check(self, db: sqlite3.Connection) -> None:
+        version = db.execute("PRAGMA user_version").fetchone()[0]
+        if version > NEWEST:
+            raise Broken(
+                ProblemCode.store_newer,
+                f"{self.path} was written by a newer release of jupyter-offload (format {version}, this release knows"
+                f" {NEWEST}). It was left as it is.",
+                hint="Upgrade this environment: pip install --upgrade jupyter-offload. To start afresh instead, move that"
+                " file away.",
+            )
+        answer = db.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if answer != "ok":
+            raise sqlite3.DatabaseError(answer)
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -166,8 +169,11 @@ class Database:
             NameInUse: another unfinished cluster has this name.
         """
         try:
-            return self._write(record, entries, "INSERT INTO records (name, revision, created_at, finished, document, id)"
-                               " VALUES (?, ?, ?, ?, ?, ?)")  # fmt: skip
+            return self._write(
+                record,
+                entries,
+                "INSERT INTO records (name, revision, created_at, finished, document, id) VALUES (?, ?, ?, ?, ?, ?)",
+            )
         except sqlite3.IntegrityError as error:
             raise NameInUse(record.name) from error
 
@@ -177,14 +183,19 @@ class Database:
         Raises:
             Changed: a keeper on another host saved it meanwhile.
         """
-        return self._write(record, entries, "UPDATE records SET name = ?, revision = ?, created_at = ?, finished = ?,"
-                           " document = ? WHERE id = ? AND revision = " + str(int(record.revision)))  # fmt: skip
+        return self._write(
+            record,
+            entries,
+            "UPDATE records SET name = ?, revision = ?, created_at = ?, finished = ?, document = ?"
+            " WHERE id = ? AND revision = ?",
+            record.revision,
+        )
 
-    def _write(self, record: Record, entries: Iterable[TimelineEntry], statement: str) -> Record:
+    def _write(self, record: Record, entries: Iterable[TimelineEntry], statement: str, *guard: int) -> Record:
         with self._transaction() as db:
             saved = record.model_copy(update={"revision": self._next_revision(db)})
             document = saved.model_dump_json()
-            row = (saved.name, saved.revision, saved.created_at, saved.finished, document, saved.id)
+            row = (saved.name, saved.revision, saved.created_at, saved.finished, document, saved.id, *guard)
             if db.execute(statement, row).rowcount != 1:
                 raise Changed(record.id)
             rows = [(saved.id, e.at.timestamp(), e.level, e.code, e.message, e.worker) for e in entries]
