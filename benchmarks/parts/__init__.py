@@ -1,0 +1,23 @@
+"""One module for each thing measured; each has ``run(rounds, say) -> Result``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+
+from ..report import Result
+
+#: Name on the command line -> what it measures. The module of the same name is loaded when it is run.
+PARTS = {
+    "start": "click to first result, and scale +1: ours, LocalCluster (tcp, TLS), dask-labextension; warm and cold",
+    "server": "what a Jupyter server gains by us: time and CPU to its first answer, memory",
+    "lag": "longest delay of the Jupyter server's event loop while a cluster starts",
+    "listing": "latency of listing 50 clusters, and 2000 workers",
+    "zmumu": "Z to mu mu: events per CPU second and memory against Dask's defaults and a plain loop",
+}
+
+
+def load(name: str) -> Callable[[int, Callable[[str], None]], Result]:
+    """Return the ``run`` of a part."""
+    run: Callable[[int, Callable[[str], None]], Result] = import_module(f".{name}", __name__).run
+    return run
