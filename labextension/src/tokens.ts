@@ -1,4 +1,5 @@
 import { Token } from '@lumino/coreutils';
+import type { IDisposable } from '@lumino/disposable';
 import type { ISignal } from '@lumino/signaling';
 import type { OffloadProblem } from './api/problem';
 import type {
@@ -89,6 +90,11 @@ export interface IClusterModel {
   /** Id of the cluster whose card is selected: the one that dashboards and `< >` mean. */
   selected: string | null;
   readonly selectedChanged: ISignal<IClusterModel, string | null>;
+
+  /** Say that somebody looks at usage numbers, until disposed; they are fetched often only then. */
+  watch(): IDisposable;
+  /** Interval of that, in milliseconds. */
+  fastIntervalMs: number;
 
   /** Return a cluster by id, or by name: an unfinished one first, then the newest. */
   get(idOrName: string): Cluster | undefined;

@@ -324,15 +324,20 @@ export interface components {
         Accelerator: {
             /**
              * Count
+             * @description pieces of one worker
              * @default 1
              */
             count: number;
             /**
              * Model
+             * @description as people call it, such as 'A100'
              * @default null
              */
             model: string | null;
-            /** Resource */
+            /**
+             * Resource
+             * @description name of the resource, such as 'nvidia.com/gpu'
+             */
             resource: string;
         };
         /**
@@ -966,11 +971,13 @@ export interface components {
         Profile: {
             /**
              * Accelerators
+             * @description what one worker gets besides cores and memory
              * @default []
              */
             accelerators: components["schemas"]["Accelerator"][];
             /**
              * Architecture
+             * @description of the workers; null = any
              * @default null
              */
             architecture: ("amd64" | "arm64") | null;
@@ -992,26 +999,48 @@ export interface components {
              */
             lifetime_s: number | null;
             /**
+             * Maximum Cores
+             * @description most cores a user may ask for one worker; null = cores
+             * @default null
+             */
+            maximum_cores: number | null;
+            /**
              * Maximum Lifetime S
+             * @description most a user may ask for; null = no limit
              * @default null
              */
             maximum_lifetime_s: number | null;
             /**
+             * Maximum Memory Bytes
+             * @description most memory a user may ask for one worker; null = memory_bytes
+             * @default null
+             */
+            maximum_memory_bytes: number | null;
+            /**
              * Maximum Workers
+             * @description most workers of one cluster
              * @default 100
              */
             maximum_workers: number;
-            /** Memory Bytes */
+            /**
+             * Memory Bytes
+             * @description memory limit of one worker
+             */
             memory_bytes: number;
-            /** Name */
+            /**
+             * Name
+             * @description lower-case letters, digits and '-', at most 40
+             */
             name: string;
             /**
              * Title
+             * @description shown in lists; empty = the name
              * @default
              */
             title: string;
             /**
              * Walltime S
+             * @description the site ends a worker after this; null = no limit
              * @default null
              */
             walltime_s: number | null;
@@ -1069,15 +1098,20 @@ export interface components {
          * @description A site as its administrator writes it in ``<jupyter config>/offload/sites/<name>.yaml``.
          */
         SiteDefinition: {
-            /** Backend */
+            /**
+             * Backend
+             * @description the kind of site, such as 'local'
+             */
             backend: string;
             /**
              * Default Profile
+             * @description name of a profile; null = the first one
              * @default null
              */
             default_profile: string | null;
             /**
              * Description
+             * @description a sentence for users
              * @default
              */
             description: string;
@@ -1087,7 +1121,10 @@ export interface components {
              * @default 20
              */
             maximum_clusters: number;
-            /** Name */
+            /**
+             * Name
+             * @description the file's name without .yaml, which is also its default
+             */
             name: string;
             /**
              * Options
@@ -1097,10 +1134,14 @@ export interface components {
             options: {
                 [key: string]: unknown;
             };
-            /** Profiles */
+            /**
+             * Profiles
+             * @description worker sizes, at least one
+             */
             profiles: components["schemas"]["Profile"][];
             /**
              * Title
+             * @description shown in lists; empty = the name
              * @default
              */
             title: string;

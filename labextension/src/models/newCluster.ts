@@ -1,0 +1,135 @@
+import type { TranslationBundle } from '@jupyterlab/translation';
+import { Debouncer } from '@lumino/polling';
+import { OffloadProblem } from '../api/problem';
+import type { Cluster, Environment, Preview, Profile, Site } from '../api/types';
+import type { IClusterModel } from '../tokens';
+import {
+  checkForm,
+  type FieldMessages,
+  findProfile,
+  type IClusterForm,
+  specOf,
+  withProfile
+} from './form';
+import { FormState } from './formState';
+
+/** Rest after the last key before the server is asked what would be submitted. */
+const PREVIEW_DELAY_MS = 300;
+
+/** The New-cluster dialog without its looks. */
+export class NewClusterState extends FormState<IClusterForm, Cluster> {
+  constructor(
+    private readonly _model: IClusterModel,
+    form: IClusterForm,
+    private readonly _trans: TranslationBundle
+  ) {
+    super(form);
+    void this._readEnvironments();
+    void this._debouncer.invoke();
+  }
+
+  get sites(): readonly Site[] {
+    return this._model.sites;
+  }
+
+  get site(): Site | undefined {
+    return this.sites.find(it => it.name === this.form.site);
+  }
+
+  get profile(): Profile | undefined {
+    return findProfile(this.site, this.form.profile);
+  }
+
+  /** Null until they are known. */
+  get environments(): readonly Environment[] | null {
+    return this._environments;
+  }
+
+  /** The environment chosen, or the default one. */
+  get environment(): Environment | undefined {
+    const { environment } = this.form;
+    return this._environments?.find(it => (environment ? it.name === environment : it.default));
+  }
+
+  /** What would be submitted; null while unknown or wrong. */
+  get preview(): Preview | null {
+    return this._preview;
+  }
+
+  setSite(name: string): void {
+    const site = this.sites.find(it => it.name === name);
+    const fits = site?.profiles.some(it => it.name === this.form.profile);
+    this.set(withProfile({ ...this.form, site: name }, site, fits ? this.form.profile : ''));
+  }
+
+  setProfile(name: string): void {
+    this.set(withProfile({ ...this.form, hasOwnSize: false }, this.site, name));
+  }
+
+  dispose(): void {
+    this._isDisposed = true;
+    this._debouncer.dispose();
+  }
+
+  protected check(): FieldMessages {
+    return checkForm(this.form, this.site, this._others(), this._trans);
+  }
+
+  protected override onEdit(): void {
+    void this._debouncer.invoke();
+  }
+
+  protected send(): Promise<Cluster> {
+    return this._model.create(specOf(this.form));
+  }
+
+  /** While the request is under way, the card of this very cluster is there already: its name is not taken. */
+  private _others(): readonly Cluster[] {
+    return this.isBusy ? [] : this._model.clusters;
+  }
+
+  private async _readPreview(): Promise<void> {
+    const asked = ++this._asked;
+    if (this.isBusy || Object.keys(this.check()).length > 0) {
+      return;
+    }
+    let problem: OffloadProblem | null = null;
+    let preview: Preview | null = null;
+    try {
+      preview = await this._model.preview(specOf(this.form));
+    } catch (error) {
+      problem = OffloadProblem.from(error);
+    }
+    if (asked !== this._asked || this._isDisposed || this.isBusy) {
+      return;
+    }
+    this._preview = preview;
+    if (problem) {
+      this.takeMessages(problem);
+    } else {
+      this.clearMessages();
+    }
+    this.emit();
+  }
+
+  private async _readEnvironments(): Promise<void> {
+    try {
+      this._environments = await this._model.environments();
+    } catch (error) {
+      console.debug('Offload: environments could not be listed.', error);
+      return;
+    }
+    const chosen = this._environments.find(it => it.name === this.form.environment);
+    if (!this._isDisposed && this.form.environment && !chosen?.usable) {
+      this.set({ environment: '' }); // the remembered one is gone
+    } else {
+      this.emit();
+    }
+  }
+
+  private _environments: Environment[] | null = null;
+  private _preview: Preview | null = null;
+  private _asked = 0;
+  private _isDisposed = false;
+  private readonly _debouncer = new Debouncer(() => this._readPreview(), PREVIEW_DELAY_MS);
+}

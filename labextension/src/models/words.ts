@@ -1,0 +1,157 @@
+import type { TranslationBundle } from '@jupyterlab/translation';
+import type { Accelerator, Cluster, Phase, Profile, Site } from '../api/types';
+import { exactTime, formatBytes, formatDuration, secondsBetween } from './quantities';
+
+/** A sentence fragment and what its tooltip says. */
+export interface IWords {
+  text: string;
+  title: string;
+}
+
+export function phaseWord(phase: Phase, trans: TranslationBundle): string {
+  const words: Record<Phase, string> = {
+    pending: trans.__('pending'),
+    starting: trans.__('starting'),
+    running: trans.__('running'),
+    stopping: trans.__('stopping'),
+    stopped: trans.__('stopped'),
+    failed: trans.__('failed')
+  };
+  return words[phase];
+}
+
+function acceleratorWords(accelerators: readonly Accelerator[]): string[] {
+  return accelerators.map(it => `${it.count} × ${it.model || it.resource}`);
+}
+
+/** One worker in words, such as "8 cores, 32 GiB, 1 × A100". */
+export function profileWords(
+  profile: Pick<Profile, 'cores' | 'memory_bytes' | 'accelerators'>,
+  trans: TranslationBundle
+): string {
+  return [
+    trans._n('%1 core', '%1 cores', profile.cores, profile.cores),
+    ...(profile.memory_bytes ? [formatBytes(profile.memory_bytes)] : []),
+    ...acceleratorWords(profile.accelerators)
+  ].join(', ');
+}
+
+/** Where a cluster runs and what was asked for, such as "This machine · 2 × 1 core, 2 GiB". */
+export function placeWords(cluster: Cluster, trans: TranslationBundle): string {
+  const { adaptive } = cluster.spec;
+  const count = adaptive
+    ? trans.__('%1 to %2', adaptive.minimum, adaptive.maximum)
+    : String(cluster.workers.requested);
+  return `${cluster.site_title} · ${count} × ${profileWords(cluster.profile, trans)}`;
+}
+
+/** How much arrived, such as "6 connected, 2 starting". */
+export function arrivedWords(cluster: Cluster, trans: TranslationBundle): string {
+  const { requested, starting, connected } = cluster.workers;
+  if (requested === 0 && connected === 0) {
+    return trans.__('no workers');
+  }
+  if (connected >= requested && starting === 0) {
+    return trans._n('%1 worker connected', '%1 workers connected', connected, connected);
+  }
+  const parts = [trans.__('%1 of %2 connected', connected, requested)];
+  if (starting > 0) {
+    parts.push(trans.__('%1 starting', starting));
+  }
+  return parts.join(' · ');
+}
+
+/** When and why a cluster ends by itself; null when it does not. */
+export function endWords(cluster: Cluster, now: Date, trans: TranslationBundle): IWords | null {
+  if (!cluster.end) {
+    return null;
+  }
+  const { at, because } = cluster.end;
+  const left = formatDuration(-secondsBetween(at, now), trans);
+  const exact = exactTime(at, trans);
+  switch (because) {
+    case 'idle':
+      return {
+        text: trans.__('ends in %1 if idle', left),
+        title: trans.__('Ends at %1 if nothing is computed until then.', exact)
+      };
+    case 'lifetime':
+      return {
+        text: trans.__('ends in %1 (lifetime)', left),
+        title: trans.__('Ends at %1, when its lifetime is over.', exact)
+      };
+    case 'walltime':
+      return {
+        text: trans.__('ends in %1 (walltime)', left),
+        title: trans.__('Ends at %1, when the site ends its workers.', exact)
+      };
+  }
+}
+
+/** What is free at a site, such as "14 of 16 cores free". */
+export function capacityWords(site: Site, trans: TranslationBundle): string {
+  const { cores_total, cores_free, accelerators } = site.capacity;
+  const parts: string[] = [];
+  for (const it of accelerators) {
+    const name = it.model || it.resource;
+    parts.push(
+      it.free === null
+        ? trans.__('%1: free number unknown', name)
+        : it.total === null
+          ? trans.__('%1: %2 free', name, it.free)
+          : trans.__('%1: %2 of %3 free', name, it.free, it.total)
+    );
+  }
+  if (cores_free !== null && cores_total !== null) {
+    parts.push(trans.__('%1 of %2 cores free', cores_free, cores_total));
+  } else if (cores_free !== null) {
+    parts.push(trans.__('%1 cores free', cores_free));
+  } else if (cores_total !== null) {
+    parts.push(trans.__('%1 cores, free number unknown', cores_total));
+  }
+  return parts.length ? parts.join(' · ') : trans.__('capacity unknown');
+}
+
+/** What the line of a site says: its capacity, or why it cannot take work. */
+export function siteWords(site: Site, now: Date, trans: TranslationBundle): IWords {
+  const { health } = site;
+  const hint = health.hint ? ` ${health.hint}` : '';
+  if (health.state === 'unhealthy') {
+    return {
+      text: health.message || trans.__('cannot take work'),
+      title: (health.message || trans.__('The site cannot take work.')) + hint
+    };
+  }
+  if (health.state === 'unknown') {
+    const ago = health.checked_at
+      ? trans.__(
+          'last heard %1 ago',
+          formatDuration(secondsBetween(health.checked_at, now), trans)
+        )
+      : trans.__('not heard yet');
+    return { text: ago, title: (health.message || trans.__('Nobody could look.')) + hint };
+  }
+  const { memory_free_bytes, memory_total_bytes } = site.capacity;
+  const memory =
+    memory_free_bytes !== null && memory_total_bytes !== null
+      ? ` ${trans.__('Memory: %1 of %2 free.', formatBytes(memory_free_bytes), formatBytes(memory_total_bytes))}`
+      : '';
+  return {
+    text: capacityWords(site, trans),
+    title: (site.description || site.title) + memory
+  };
+}
+
+/** How long workers took to arrive of late, in words. */
+export function readyWords(site: Site, trans: TranslationBundle): string {
+  const seconds = site.capacity.expected_start_s;
+  if (site.health.state === 'unhealthy') {
+    return trans.__('cannot take work');
+  }
+  if (seconds === null) {
+    return trans.__('time to ready unknown');
+  }
+  return seconds < 1
+    ? trans.__('ready in < 1 s')
+    : trans.__('ready in about %1', formatDuration(seconds, trans));
+}

@@ -1,0 +1,55 @@
+import { useId } from 'react';
+import type { Site } from '../../api/types';
+import { isUsable } from '../../models/form';
+import { readyWords, siteWords } from '../../models/words';
+import { useTrans } from '../shared/context';
+import { useNow } from '../shared/hooks';
+
+interface ISiteCardsProps {
+  sites: readonly Site[];
+  chosen: string;
+  message?: string;
+  onChoose(name: string): void;
+}
+
+/** Where: one card a site, with the time to ready and what is free in words. Greyed ones say why. */
+export function SiteCards({ sites, chosen, message, onChoose }: ISiteCardsProps): JSX.Element {
+  const trans = useTrans();
+  const now = useNow(30_000);
+  const group = useId();
+  return (
+    <fieldset className="jp-Offload-where">
+      <legend>{trans.__('Where')}</legend>
+      <div className="jp-Offload-siteCards">
+        {sites.map(site => {
+          const words = siteWords(site, now, trans);
+          return (
+            <label key={site.name} className="jp-Offload-siteCard" title={words.title}>
+              <input
+                type="radio"
+                name={group}
+                value={site.name}
+                checked={site.name === chosen}
+                disabled={!isUsable(site)}
+                onChange={() => onChoose(site.name)}
+              />
+              <span className="jp-Offload-siteTitle">{site.title || site.name}</span>
+              <span className="jp-Offload-siteReady" data-health={site.health.state}>
+                {readyWords(site, trans)}
+              </span>
+              <span className="jp-Offload-dim jp-Offload-siteWords">{words.text}</span>
+            </label>
+          );
+        })}
+      </div>
+      {sites.length === 0 && (
+        <p className="jp-Offload-message">{trans.__('No site is known yet.')}</p>
+      )}
+      {message && (
+        <p className="jp-Offload-message" role="alert">
+          {message}
+        </p>
+      )}
+    </fieldset>
+  );
+}
