@@ -21,7 +21,7 @@ async def list_(client: AsyncKeeperClient, output: Output, _: argparse.Namespace
         output.model(answer)
         return OK
     heading = ("NAME", "PHASE", "WORKERS", "CORES", "MEMORY USED", "BUSY", "SITE", "ENDS", "ID", "WHY")
-    output.table(heading, [_row(c) for c in answer.clusters], if_empty=f"No clusters. {NO_CLUSTER.partition('; ')[2]}")
+    output.table(heading, [_row(c) for c in answer.clusters], if_empty=NO_CLUSTER)
     return OK
 
 

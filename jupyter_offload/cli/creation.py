@@ -70,7 +70,7 @@ async def _dry_run(client: AsyncKeeperClient, output: Output, spec: ClusterSpec)
     if output.as_json:
         output.model(preview)
         return OK
-    output.line(preview.text)
+    output.line(preview.text.rstrip())
     output.line(f"\nprofile {preview.profile.name}: {text.worker_size(preview.profile)} per worker")
     for warning in preview.warnings:
         output.note(f"Note: {warning}")

@@ -16,7 +16,7 @@ from ..api.following import ended
 from ..api.models import Phase, Reason
 from ..api.problems import OffloadError
 from . import bridge, html
-from .operations import CLOSE_TIMEOUT_S, FRESH_S, Operations
+from .operations import CLOSE_TIMEOUT_S, FRESH_S, LOOK_S, Operations
 from .results import Log, Logs, TimelineEntries
 from .surroundings import dashboard_link
 
@@ -59,12 +59,15 @@ class _Handle:
 
     @property
     def status(self) -> Status:
-        """The phase in Dask's words, as last seen; never waits, since Dask asks for it on its event loop."""
+        """The phase in Dask's words: ``closed`` and ``closing`` tell a client not to connect again."""
         from distributed.core import Status
 
         if time.monotonic() - self._operations.seen_at > FRESH_S:
-            bridge.start(self._operations.refresh_quietly())
+            self._look()
         return Status[_DASK_STATUS[self._operations.record.phase]]
+
+    def _look(self) -> None:
+        raise NotImplementedError
 
     @property
     def security(self) -> Security:
@@ -202,11 +205,15 @@ class Cluster(_Handle):
             return super()._repr_html_()
         return super()._repr_html_()
 
+    def _look(self) -> None:
+        # Dask asks on its own thread's loop, every 5 s and when a connection broke; then the answer must be true.
+        bridge.run(self._operations.refresh_quietly(LOOK_S))
+
     def __await__(self) -> Generator[Any, None, Cluster]:
         return self._awaited().__await__()
 
     async def _awaited(self) -> Cluster:
-        await bridge.awaited(self._operations.refresh_quietly())
+        await bridge.awaited(self._operations.refresh_quietly(LOOK_S))
         return self
 
     def __enter__(self) -> Cluster:
@@ -299,6 +306,10 @@ class AsyncCluster(_Handle):
         if connection is None:
             raise self._operations.not_connected()
         return connection
+
+    def _look(self) -> None:
+        # Asked on the user's loop, which must not wait: what is seen now serves the next time.
+        bridge.start(self._operations.refresh_quietly(LOOK_S))
 
     def __await__(self) -> Generator[Any, None, AsyncCluster]:
         return self._awaited().__await__()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from typing import Any
 
-from ..api import asking, text
+from ..api import asking, locations, text
 from ..api.following import ended, usable, wait_until
 from ..api.models import (
     Cluster,
@@ -17,7 +18,7 @@ from ..api.models import (
     Phase,
     Timeline,
 )
-from ..api.problems import BadInput, NotFound, NotNow, ProblemCode, Unavailable
+from ..api.problems import BadInput, NotNow, OffloadError, ProblemCode
 from . import bridge
 from .results import Log, Logs, TimelineEntries
 from .waiting import Progress
@@ -27,6 +28,8 @@ CONNECT_TIMEOUT_S = 60.0
 CLOSE_TIMEOUT_S = 120.0
 #: A record or connection this young is not asked for again.
 FRESH_S = 1.0
+#: So long a look may take that nobody asked for.
+LOOK_S = 1.0
 
 
 class Operations:
@@ -52,14 +55,15 @@ class Operations:
         """
         return self.saw(await bridge.keeper().call("getCluster", Cluster, id=self.record.id))
 
-    async def refresh_quietly(self) -> None:
-        """Renew the record for those who may not wait; what cannot be seen stays as it was."""
-        if self.refreshing:
+    async def refresh_quietly(self, timeout_s: float) -> None:
+        """Renew the record without ever failing or starting a keeper; what cannot be seen stays as it was."""
+        if self.refreshing or not locations.socket_path().exists():
             return
         self.refreshing = True
         try:
-            await self.refresh()
-        except (Unavailable, NotFound):
+            async with asyncio.timeout(timeout_s):
+                await self.refresh()
+        except (OffloadError, TimeoutError):
             return
         finally:
             self.refreshing = False
