@@ -101,12 +101,27 @@ def refresh_configuration() -> None:
     """Read Dask's configuration of now: YAML files and ``DASK_`` variables. Logging follows it."""
     import dask.config
 
+    before = _logging_configuration()
     paths = dask.config._get_paths()  # computed once at import from HOME and DASK_CONFIG of then
     dask.config.paths[:] = paths
     dask.config.refresh(paths=paths)
-    for name in ("distributed", "bokeh", "tornado"):  # else each line would be written twice
-        for logger in (n for n in logging.root.manager.loggerDict if n == name or n.startswith(f"{name}.")):
-            logging.getLogger(logger).handlers.clear()
+    if _logging_configuration() != before:
+        _set_up_dask_logging()
+
+
+def _logging_configuration() -> list[object]:
+    import dask.config
+
+    keys = ("logging", "distributed.logging", "logging-file-config", "distributed.logging-file-config")
+    return [dask.config.get(key, None) for key in keys]
+
+
+def _set_up_dask_logging() -> None:
+    import dask.config
+
+    for name in list(logging.root.manager.loggerDict):  # else each line would be written twice
+        if name.partition(".")[0] in ("distributed", "bokeh", "tornado"):
+            logging.getLogger(name).handlers.clear()
     # As an attribute of distributed that name is Dask's dictionary.
     importlib.import_module("distributed.config").initialize_logging(dask.config.config)
 
