@@ -102,6 +102,9 @@ export function withProfile(
   if (!form.hasOwnSize || !form.memory) {
     next.memory = exactBytes(profile.memory_bytes);
   }
+  if (!form.isAdaptive && Number(form.maximum) > profile.maximum_workers) {
+    next.maximum = String(profile.maximum_workers); // only a proposal so far
+  }
   return next;
 }
 

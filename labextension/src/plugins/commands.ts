@@ -159,7 +159,9 @@ async function askForCluster(
   if (cluster) {
     model.selected = cluster.id;
     // Not the name, which is new each time, nor the variables, which may hold what others must not read.
-    const { name: _name, env: _env, ...choice } = dialog.form;
+    const choice: Partial<IClusterForm> = { ...dialog.form };
+    delete choice.name;
+    delete choice.env;
     await state?.save(LAST_CHOICE, choice);
   }
   return cluster;

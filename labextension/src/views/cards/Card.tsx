@@ -29,7 +29,7 @@ export const Card = memo(function Card(props: ICardProps): JSX.Element {
   const { cluster, isSelected, actions } = props;
   const trans = useTrans();
   const isWaiting = cluster.phase === 'pending' || cluster.phase === 'starting';
-  const now = useNow(isWaiting ? 1000 : 10_000);
+  const now = useNow(isWaiting || isYoung(cluster) ? 1000 : 10_000);
   const titleId = `jp-offload-card-${cluster.id}`;
   return (
     <li
@@ -67,6 +67,11 @@ export const Card = memo(function Card(props: ICardProps): JSX.Element {
     </li>
   );
 });
+
+/** Whether its time is still counted in seconds. */
+function isYoung(cluster: Cluster): boolean {
+  return !isFinished(cluster) && secondsBetween(cluster.phase_since, new Date()) < 60;
+}
 
 /** How long it is in this phase, or when it ended. */
 function Since({ cluster, now }: { cluster: Cluster; now: Date }): JSX.Element {

@@ -1,15 +1,6 @@
-import {
-  addAboveIcon,
-  closeIcon,
-  codeIcon,
-  deleteIcon,
-  ellipsesIcon,
-  listIcon,
-  refreshIcon,
-  spreadsheetIcon,
-  stopIcon
-} from '@jupyterlab/ui-components';
+import { codeIcon, ellipsesIcon, stopIcon } from '@jupyterlab/ui-components';
 import type { Cluster } from '../../api/types';
+import { dashboardsIcon } from '../../icons';
 import { isFinished } from '../../models/store';
 import { useTrans } from '../shared/context';
 import { IconButton } from '../shared/IconButton';
@@ -26,17 +17,12 @@ export function CardButtons({ cluster, actions }: ICardButtonsProps): JSX.Elemen
   const { id, name } = cluster;
   const isWaiting = cluster.phase === 'pending' || cluster.phase === 'starting';
   const logs = (
-    <IconButton
-      icon={listIcon}
-      label={trans.__('Logs')}
-      of={name}
-      onClick={() => actions.logs(id)}
-    />
+    <IconButton label={trans.__('Logs')} of={name} onClick={() => actions.logs(id)} />
   );
   const menu = (
     <IconButton
       icon={ellipsesIcon}
-      iconOnly
+      textFrom="never"
       label={trans.__('More actions')}
       of={name}
       aria-haspopup="menu"
@@ -48,14 +34,12 @@ export function CardButtons({ cluster, actions }: ICardButtonsProps): JSX.Elemen
       <div className="jp-Offload-buttons">
         {logs}
         <IconButton
-          icon={refreshIcon}
           label={trans.__('Start again…')}
           of={name}
           onClick={() => actions.startAgain(id)}
         />
         <span className="jp-Offload-space" />
         <IconButton
-          icon={deleteIcon}
           label={trans.__('Forget')}
           of={name}
           title={trans.__('Remove this card and its logs')}
@@ -70,7 +54,7 @@ export function CardButtons({ cluster, actions }: ICardButtonsProps): JSX.Elemen
       {!isWaiting && (
         <IconButton
           icon={codeIcon}
-          iconOnly
+          textFrom="never"
           label={trans.__('Insert client cell')}
           of={name}
           title={trans.__('Put the client cell into the current notebook')}
@@ -80,7 +64,6 @@ export function CardButtons({ cluster, actions }: ICardButtonsProps): JSX.Elemen
       )}
       {cluster.phase !== 'stopping' && (
         <IconButton
-          icon={addAboveIcon}
           label={trans.__('Scale')}
           of={name}
           title={trans.__('Change the number of workers')}
@@ -89,7 +72,8 @@ export function CardButtons({ cluster, actions }: ICardButtonsProps): JSX.Elemen
       )}
       {!isWaiting && (
         <IconButton
-          icon={spreadsheetIcon}
+          icon={dashboardsIcon}
+          textFrom="medium"
           label={trans.__('Dashboards')}
           of={name}
           title={trans.__('Open Dask dashboards as panes')}
@@ -99,10 +83,19 @@ export function CardButtons({ cluster, actions }: ICardButtonsProps): JSX.Elemen
       )}
       {logs}
       <span className="jp-Offload-space" />
-      {cluster.phase !== 'stopping' && (
+      {isWaiting && (
         <IconButton
-          icon={isWaiting ? closeIcon : stopIcon}
-          label={isWaiting ? trans.__('Cancel') : trans.__('Shut down')}
+          label={trans.__('Cancel')}
+          of={name}
+          tone="danger"
+          onClick={() => actions.stop(id)}
+        />
+      )}
+      {cluster.phase === 'running' && (
+        <IconButton
+          icon={stopIcon}
+          textFrom="wide"
+          label={trans.__('Shut down')}
           of={name}
           tone="danger"
           onClick={() => actions.stop(id)}

@@ -34,7 +34,11 @@ export function SiteCards({ sites, chosen, message, onChoose }: ISiteCardsProps)
                 onChange={() => onChoose(site.name)}
               />
               <span className="jp-Offload-siteTitle">{site.title || site.name}</span>
-              <span className="jp-Offload-siteReady" data-health={site.health.state}>
+              <span
+                className="jp-Offload-siteReady"
+                data-health={site.health.state}
+                data-known={site.capacity.expected_start_s !== null}
+              >
                 {readyWords(site, trans)}
               </span>
               <span className="jp-Offload-dim jp-Offload-siteWords">{words.text}</span>

@@ -53,7 +53,7 @@ export function LogView({ model, id, first, standby, copy }: ILogViewProps): JSX
         </HTMLSelect>
         <IconButton
           icon={refreshIcon}
-          iconOnly
+          textFrom="never"
           label={trans.__('Look for new logs')}
           onClick={again}
         />

@@ -33,7 +33,7 @@ export function Panel(props: IPanelProps): JSX.Element {
           <>
             <IconButton
               icon={refreshIcon}
-              iconOnly
+              textFrom="never"
               label={trans.__('Refresh clusters and sites')}
               onClick={onRefresh}
             />

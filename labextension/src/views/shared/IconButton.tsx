@@ -2,22 +2,22 @@ import { Button, type LabIcon } from '@jupyterlab/ui-components';
 import type { ButtonHTMLAttributes } from 'react';
 
 interface IIconButtonProps extends ButtonHTMLAttributes<HTMLButtonElement> {
-  icon?: LabIcon;
   /** What it does: the text where there is room, the accessible name and the tooltip always. */
   label: string;
   /** Whose: part of the accessible name only, such as the name of the cluster. */
   of?: string;
-  /** Never show the text. */
-  iconOnly?: boolean;
+  icon?: LabIcon;
+  /** From which width of the panel on the text stands in for the icon. */
+  textFrom?: 'medium' | 'wide' | 'never';
   tone?: 'danger' | 'primary';
 }
 
-/** A button of a card or head: icon and text, and only the icon where the place is narrow. */
+/** A button of a card or head. With icon and `textFrom` it is the icon in a narrow place and the text in a wide one. */
 export function IconButton(props: IIconButtonProps): JSX.Element {
-  const { icon: Icon, label, of, iconOnly, tone, className, title, ...rest } = props;
+  const { icon: Icon, label, of, textFrom, tone, className, title, ...rest } = props;
   const classes = ['jp-Offload-button'];
-  if (Icon) {
-    classes.push(iconOnly ? 'jp-mod-iconOnly' : 'jp-mod-icon');
+  if (textFrom) {
+    classes.push(`jp-mod-text-${textFrom}`);
   }
   if (tone) {
     classes.push(`jp-mod-${tone}`);
@@ -36,7 +36,7 @@ export function IconButton(props: IIconButtonProps): JSX.Element {
       {...rest}
     >
       {Icon && <Icon.react tag="span" className="jp-Offload-buttonIcon" />}
-      {!iconOnly && <span className="jp-Offload-buttonText">{label}</span>}
+      {textFrom !== 'never' && <span className="jp-Offload-buttonText">{label}</span>}
     </Button>
   );
 }
