@@ -110,7 +110,12 @@ class Panes {
       body: new PlotChooser(groupPlots(plots, trans), trans),
       buttons: [
         Dialog.cancelButton(),
-        Dialog.createButton({ label: trans.__('Default Layout'), actions: [LAYOUT] }),
+        Dialog.createButton({
+          label: trans.__('Default Layout'),
+          accept: false,
+          className: 'jp-mod-reject',
+          actions: [LAYOUT]
+        }),
         Dialog.okButton({ label: trans.__('Open') })
       ]
     });

@@ -1,6 +1,6 @@
 import { MainAreaWidget } from '@jupyterlab/apputils';
 import type { TranslationBundle } from '@jupyterlab/translation';
-import { ReactWidget } from '@jupyterlab/ui-components';
+import { ReactWidget, Toolbar } from '@jupyterlab/ui-components';
 import type { Message } from '@lumino/messaging';
 import { offloadIcon } from '../../icons';
 import type { PaneModel } from './model';
@@ -10,7 +10,8 @@ import { PlotBar } from './bar';
 /** A main-area pane with one plot of one cluster. */
 export class DashboardPane extends MainAreaWidget<DashboardContent> {
   constructor(options: IDashboardPaneOptions) {
-    super({ content: new DashboardContent(options) });
+    // Not Lab's reactive toolbar: that puts a bar that stretches behind its "…" button.
+    super({ content: new DashboardContent(options), toolbar: new Toolbar() });
     const { key, model, trans } = options;
     this.key = key;
     this._model = model;

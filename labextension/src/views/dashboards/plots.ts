@@ -69,9 +69,9 @@ export function groupPlots(
       .sort((a, b) => a.title.localeCompare(b.title));
   };
   const favourites = FAVOURITES.flatMap(favourite => take(key => key === favourite));
+  const gpu = take(key => /gpu|rmm/.test(key));
   return [
     { title: trans.__('Favourites'), plots: favourites },
-    { title: trans.__('GPU'), plots: take(key => /gpu|rmm/.test(key)) },
     {
       title: trans.__('Workers'),
       plots: take(key => /worker|cpu|memory|bandwidth|network|occupancy/.test(key))
@@ -83,6 +83,7 @@ export function groupPlots(
       )
     },
     { title: trans.__('Scheduler'), plots: take(key => key.startsWith('individual-')) },
+    { title: trans.__('GPU'), plots: gpu },
     { title: trans.__('Whole pages'), plots: take(() => true) }
   ].filter(group => group.plots.length > 0);
 }

@@ -25,10 +25,10 @@ describe('plots', () => {
     const groups = groupPlots(plots, trans);
     expect(groups.map(it => [it.title, it.plots.map(plot => plot.title)])).toEqual([
       ['Favourites', ['Task Stream', 'Progress', 'Cluster Map']],
-      ['GPU', ['GPU Memory']],
       ['Workers', ['Bandwidth Types']],
       ['Tasks', ['Group Progress']],
       ['Scheduler', ['Profile Server']],
+      ['GPU', ['GPU Memory']],
       ['Whole pages', ['Status']]
     ]);
     const listed = groups.flatMap(it => it.plots.map(plot => plot.path));
