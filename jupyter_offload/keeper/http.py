@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import socket
 import struct
 import sys
@@ -28,6 +29,9 @@ from ..api.routes import Query, Route
 
 log = logging.getLogger(__name__)
 BODY_LIMIT = 2**20
+#: Operations that say nothing about whether anybody still needs the keeper.
+_WATCHING = frozenset({"changes", "health"})
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
 
 
 _PATTERNS = {
@@ -93,12 +97,13 @@ class ApiHandler(RequestHandler):
         """Take the operations of this path, by method."""
         self._operations = operations
         self._traffic = traffic
-        self._request_id = uuid.uuid4().hex[:12]
+        given = self.request.headers.get("X-Request-ID", "")
+        self._request_id = given if _REQUEST_ID.match(given) else uuid.uuid4().hex[:12]
 
     def prepare(self) -> None:
-        """Count the request."""
-        self._traffic.under_way += 1
-        self._counted = True
+        """Count the request, unless it is one of those that only watch: they would keep an idle keeper for ever."""
+        self._counted = all(route.operation not in _WATCHING for route, _ in self._operations.values())
+        self._traffic.under_way += self._counted
 
     def on_finish(self) -> None:
         """Count the request off."""

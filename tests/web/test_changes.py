@@ -88,7 +88,10 @@ async def test_a_server_starts_no_keeper_unless_there_are_records(
         (locations.data_folder() / "records.sqlite").touch()
     app = jp_configurable_serverapp()
     await app._post_start()
-    await asyncio.sleep(0.5)
+    for _ in range(100 if records else 5):
+        await asyncio.sleep(0.1)
+        if started:
+            break
     await app._cleanup()
     assert bool(started) == records
     begun = len(started)
