@@ -43,7 +43,7 @@ def _problem(model: type[Model], loc: tuple[int | str, ...], message: str, value
     if "match pattern" in what and known is not None and known.description:
         what, remedy = f"{value!r} is not allowed", f"use {known.description}"
     elif "should" in what:
-        what = f"{value!r} is not allowed: {what[0].lower()}{what[1:]}"
+        what, remedy = f"{value!r} is not allowed", what.replace("Input should", "It should")
     hint = f"{remedy[0].upper()}{remedy[1:]}." if remedy else None
     return FieldProblem(field=field, message=f"{field}: {what}", hint=hint)
 

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Awaitable, Callable
 
 from ..api.client import AsyncKeeperClient
-from ..api.problems import BadInput, NotFound, OffloadError, Unavailable
+from ..api.problems import BadInput, Broken, NotFound, OffloadError, ProblemCode, Unavailable
 from . import BAD_INPUT, FAILED, INTERRUPTED, NOT_FOUND, OK, UNAVAILABLE
 from .output import Output
 
@@ -33,6 +33,10 @@ def run(command: Command, arguments: argparse.Namespace) -> int:
     except BrokenPipeError:  # the reader, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OK
+    except OSError as error:  # a folder that cannot be written, a full disk
+        output.error(Broken(ProblemCode.internal, f"{error.strerror or error}: {error.filename or 'this host'}.",
+                            hint="Free space or mend the permissions, then try again."))  # fmt: skip
+        return FAILED
     finally:
         output.end_progress()
 

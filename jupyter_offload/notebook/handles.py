@@ -62,8 +62,7 @@ class _Handle:
         """The phase in Dask's words: ``closed`` and ``closing`` tell a client not to connect again."""
         from distributed.core import Status
 
-        if time.monotonic() - self._operations.seen_at > FRESH_S:
-            self._look()
+        self._look()
         return Status[_DASK_STATUS[self._operations.record.phase]]
 
     def _look(self) -> None:
@@ -194,7 +193,8 @@ class Cluster(_Handle):
 
     def _connection(self) -> models.Connection:
         known = self._operations.connection
-        if known is not None and time.monotonic() - self._operations.connected_at < FRESH_S:
+        is_fresh = time.monotonic() - self._operations.connected_at < FRESH_S
+        if known is not None and is_fresh and self._operations.has_files():
             return known
         return bridge.run(self._operations.connect())
 
@@ -305,11 +305,14 @@ class AsyncCluster(_Handle):
             raise ended(record)
         if connection is None:
             raise self._operations.not_connected()
+        if not self._operations.has_files():
+            raise self._operations.stale()
         return connection
 
     def _look(self) -> None:
         # Asked on the user's loop, which must not wait: what is seen now serves the next time.
-        bridge.start(self._operations.refresh_quietly(LOOK_S))
+        if time.monotonic() - self._operations.seen_at > FRESH_S:
+            bridge.start(self._operations.refresh_quietly(LOOK_S))
 
     def __await__(self) -> Generator[Any, None, AsyncCluster]:
         return self._awaited().__await__()

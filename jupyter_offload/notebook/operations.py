@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from ..api import asking, locations, text
@@ -40,7 +41,6 @@ class Operations:
         self.seen_at = time.monotonic()
         self.connection: Connection | None = None
         self.connected_at = 0.0
-        self.refreshing = False
 
     def saw(self, record: Cluster) -> Cluster:
         """Keep the record."""
@@ -57,16 +57,13 @@ class Operations:
 
     async def refresh_quietly(self, timeout_s: float) -> None:
         """Renew the record without ever failing or starting a keeper; what cannot be seen stays as it was."""
-        if self.refreshing or not locations.socket_path().exists():
+        if not locations.socket_path().exists():
             return
-        self.refreshing = True
         try:
             async with asyncio.timeout(timeout_s):
                 await self.refresh()
         except (OffloadError, TimeoutError):
             return
-        finally:
-            self.refreshing = False
 
     async def connect(self) -> Connection:
         """Return address and TLS files, once a client can connect.
@@ -158,3 +155,12 @@ class Operations:
         """Return the error for those who may not wait and ask too early."""
         return NotNow(ProblemCode.not_running, f"Cluster {self.record.name!r} is not connected yet.",
                       hint="Write 'await cluster' first.")  # fmt: skip
+
+    def has_files(self) -> bool:
+        """Tell whether the TLS files are still there; they go when the cluster ends."""
+        return self.connection is not None and Path(self.connection.tls.ca_file).exists()
+
+    def stale(self) -> NotNow:
+        """Return the error for a cluster that ended since it was seen last."""
+        return NotNow(ProblemCode.stale_connection, f"Cluster {self.record.name!r} has ended; its keys are gone.",
+                      hint="Write 'await cluster' to see why; for more work make a new cluster.")  # fmt: skip

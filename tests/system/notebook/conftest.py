@@ -1,0 +1,86 @@
+"""A private home for each test: its own Jupyter folders, hence its own keeper, all of which is gone afterwards."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+
+from jupyter_offload.api import locations
+
+
+@dataclass
+class Home:
+    """Folders and processes of one test."""
+
+    folder: Path
+    env: dict
+
+    def processes(self):
+        """All living processes that were started in this home, by their environment or command line."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                words = [*process.cmdline(), *process.environ().values()]
+                if process.pid != os.getpid() and any(str(self.folder) in word for word in words):
+                    found.append(process)
+            except psutil.Error:
+                continue
+        return found
+
+    def named(self, part):
+        """Those whose command line has this part."""
+        return [p for p in self.processes() if any(part in word for word in p.cmdline())]
+
+    def python(self, code, *, python=sys.executable, timeout=90, **env):
+        """Run a script as a user would in a terminal."""
+        return subprocess.run(
+            [python, "-c", code], capture_output=True, text=True, timeout=timeout, env=self.env | env, cwd=self.folder
+        )
+
+    def offload(self, *words, timeout=90):
+        """Run ``jupyter offload``."""
+        return subprocess.run(
+            [sys.executable, "-m", "jupyter_offload.cli", *words],
+            capture_output=True, text=True, timeout=timeout, env=self.env, cwd=self.folder,
+        )  # fmt: skip
+
+
+@pytest.fixture
+def home(monkeypatch):
+    folder = Path(tempfile.mkdtemp(dir="/tmp", prefix="jo"))
+    (folder / "x").mkdir(mode=0o700)
+    settings = {
+        "JUPYTER_DATA_DIR": str(folder / "data"),
+        "JUPYTER_CONFIG_DIR": str(folder / "config"),
+        "JUPYTER_RUNTIME_DIR": str(folder / "run"),
+        "XDG_RUNTIME_DIR": str(folder / "x"),
+    }
+    for name in ("JUPYTERHUB_SERVICE_PREFIX", "JPY_PARENT_PID", "JPY_SESSION_NAME"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    home = Home(folder, dict(os.environ))
+    yield home
+    if locations.socket_path().exists():
+        home.offload("clusters", "stop", "--all", "--json")
+    left = home.processes()
+    for process in left:
+        process.terminate()
+    for process in psutil.wait_procs(left, timeout=10)[1]:
+        print("STUCK", process.cmdline(), process.status())
+        process.kill()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def slow_module(home):
+    """Environment variables with which importing ``slow_module`` takes very long: a cluster that stays on its way."""
+    (home.folder / "modules").mkdir()
+    (home.folder / "modules" / "slow_module.py").write_text("import time\ntime.sleep(600)\n")
+    return {"PYTHONPATH": str(home.folder / "modules")}
