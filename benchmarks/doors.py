@@ -82,8 +82,10 @@ class Offload(Door):
     What Lab does after a click: POST, then the change feed until a client can connect, then the connection.
     """
 
-    def __init__(self, place: Workspace, server: JupyterServer | None = None, workers: int = WORKERS) -> None:
-        self._place, self._server, self._workers = place, server, workers
+    def __init__(
+        self, place: Workspace, server: JupyterServer | None = None, *, workers: int = WORKERS, site: str = "local"
+    ) -> None:
+        self._place, self._server, self._workers, self._site = place, server, workers, site
         self._id = ""
         self._direct: httpx.Client | None = None
 
@@ -118,6 +120,7 @@ class Offload(Door):
         memory = int(float(WORKER_MEMORY.split()[0]) * 2**30)
         spec = {
             "name": f"bench-{uuid.uuid4().hex[:8]}",
+            "site": self._site,
             "workers": self._workers,
             "cores": 1,
             "memory_bytes": memory,
@@ -140,12 +143,17 @@ class Offload(Door):
             since = self.ask("GET", "/changes", params={"since": since, "timeout_s": 10}).json()["revision"]
             record = self.ask("GET", f"/clusters/{self._id}").json()
 
+    def connection(self) -> dict[str, Any]:
+        """Return how a client connects."""
+        answer: dict[str, Any] = self.ask("GET", f"/clusters/{self._id}/connection").json()
+        return answer
+
     def create(self) -> None:
         from distributed import Client
         from distributed.security import Security
 
         self.wait_connectable(self.request())
-        connection = self.ask("GET", f"/clusters/{self._id}/connection").json()
+        connection = self.connection()
         tls = connection["tls"]
         self.client = Client(
             connection["scheduler_address"],

@@ -48,7 +48,9 @@ class Workspace:
             "JUPYTER_RUNTIME_DIR": str(self.folder / "runtime"),
             "XDG_RUNTIME_DIR": str(self.folder / "x"),
             "IPYTHONDIR": str(self.folder / "ipython"),
-            "PYTHONPATH": os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")])),
+            "PYTHONPATH": os.pathsep.join(
+                filter(None, [str(root), str(self.folder / "python"), os.environ.get("PYTHONPATH")])
+            ),
         }
 
     def processes(self) -> list[psutil.Process]:
@@ -79,7 +81,7 @@ def workspace() -> Iterator[Workspace]:
     """Yield a new world and remove it with all its processes. Its path is short: it holds sockets."""
     place = Workspace(Path(tempfile.mkdtemp(prefix="jo", dir="/tmp")))
     try:
-        for name in ("data", "config", "runtime", "x", "root"):
+        for name in ("data", "config", "runtime", "x", "root", "python"):
             (place.folder / name).mkdir(mode=0o700)
         yield place
     finally:
