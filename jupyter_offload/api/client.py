@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from typing import Any, TypeVar, overload
 from urllib.parse import quote
 
 import httpx
 from pydantic import ValidationError
 
-from .models import Model, ProblemDocument
+from .models import ClusterRequest, Model, ProblemDocument
 from .problems import Broken, ProblemCode, Unavailable, from_document
 from .routes import ROUTES, Route
 from .start import ensure_keeper
@@ -22,6 +23,8 @@ def _build(
     operation: str, body: Model | None, if_match: int | None, arguments: dict[str, Any]
 ) -> tuple[Route, dict[str, Any]]:
     route = _ROUTES[operation]
+    if isinstance(body, ClusterRequest) and body.id is None:
+        body = body.model_copy(update={"id": uuid.uuid4().hex})  # so that it can be sent again without making two
     named = {q.name for q in route.query}
     query = {k: v for k, v in arguments.items() if k in named and v is not None}
     path = route.path.format(**{k: quote(str(v), safe="") for k, v in arguments.items() if k not in named})
@@ -45,6 +48,16 @@ def _parse(answer: httpx.Response, response: type[T] | None) -> T | None:
     if response is None or answer.status_code == 204:
         return None
     return response.model_validate_json(answer.content)
+
+
+def _again(error: httpx.HTTPError, if_match: int | None) -> bool:
+    """Tell whether a request may be sent once more: the keeper died, and what it may have done already bears repeating.
+
+    A slow keeper is alive. With If-Match the first try may be what made the second one stale.
+    """
+    if isinstance(error, httpx.ConnectError):
+        return True
+    return isinstance(error, httpx.NetworkError | httpx.RemoteProtocolError) and if_match is None
 
 
 def _unreachable(error: Exception) -> Unavailable:
@@ -100,13 +113,10 @@ class KeeperClient:
         for attempt in (1, 2):
             try:
                 return _parse(self._connected().request(**request), response)
-            except httpx.ConnectError as error:
-                self.close()
-                if attempt == 2:
-                    raise _unreachable(error) from error
             except httpx.HTTPError as error:
                 self.close()
-                raise _unreachable(error) from error
+                if attempt == 2 or not _again(error, if_match):
+                    raise _unreachable(error) from error
         raise AssertionError
 
     def _connected(self) -> httpx.Client:
@@ -164,13 +174,10 @@ class AsyncKeeperClient:
             try:
                 http = await self._connected()
                 return _parse(await http.request(**request), response)
-            except httpx.ConnectError as error:
-                await self.close()
-                if attempt == 2:
-                    raise _unreachable(error) from error
             except httpx.HTTPError as error:
                 await self.close()
-                raise _unreachable(error) from error
+                if attempt == 2 or not _again(error, if_match):
+                    raise _unreachable(error) from error
         raise AssertionError
 
     async def _connected(self) -> httpx.AsyncClient:

@@ -13,11 +13,10 @@ from ..api.models import (
     ClusterRequest,
     ClusterSpec,
     EnvironmentList,
-    Finding,
     Findings,
     SiteList,
 )
-from . import logs
+from . import doctor, logs
 from .http import Answer, Call, Operation
 
 if TYPE_CHECKING:
@@ -51,10 +50,7 @@ def operations(keeper: Keeper) -> Mapping[str, Operation]:
     async def check_site(call: Call) -> Answer:
         await keeper.refresh_sites()
         entry = sites.get(call.path["site"])
-        found = [Finding(check=p.field, state="error", message=p.message, hint=p.hint) for p in entry.problems]
-        if entry.backend is not None:
-            found += await entry.backend.check()
-        return Answer(Findings(findings=found))
+        return Answer(Findings(findings=list(await doctor.site_findings(entry))))
 
     async def list_environments(call: Call) -> Answer:
         refresh = bool(call.query.get("refresh", False))
@@ -105,8 +101,6 @@ def operations(keeper: Keeper) -> Mapping[str, Operation]:
         return Answer(await keeper.store.wait(call.query.get("since"), timeout_s))
 
     async def examine(_: Call) -> Answer:
-        from . import doctor
-
         return Answer(Findings(findings=[*keeper.findings(), *await doctor.examine(sites, keeper.environments)]))
 
     async def schema(_: Call) -> Answer:

@@ -88,7 +88,8 @@ class Schedulers:
             cwd = await asyncio.to_thread(_home)
             try:
                 name = await self.zygotes.launch(record.python, launch_file, env, cwd)
-            except OSError:
+            except OSError as error:
+                log.warning("the zygote broke while launching %s: %s", record.id, error)
                 return None  # ready.json or the start timeout decides
             return name or await self._cold(record, launch_file, env, cwd)
         except OSError as error:

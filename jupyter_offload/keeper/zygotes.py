@@ -74,17 +74,21 @@ class Zygotes:
         return await asyncio.shield(task)
 
     async def launch(self, python: str, launch_file: Path, env: Mapping[str, str], cwd: str) -> ProcessName | None:
-        """Fork a supervisor; None when no zygote can, and the cold start must be taken."""
-        if not await self.prepare(python):
+        """Fork a supervisor; None when no zygote can, and the cold start must be taken.
+
+        Raises:
+            OSError: the zygote broke at it. It may have forked all the same, so do not start a second one.
+        """
+        if not self.supported:
             return None
         key = await asyncio.to_thread(zygote_key, python)
         request = {"op": "launch", "launch": str(launch_file), "env": dict(env), "cwd": cwd}
         try:
             answer = await ask_once(self._socket(key), request, LAUNCH_TIMEOUT_S)
-        except OSError as error:
-            # It may have forked all the same, so a second start here could make two: the caller looks for ready.json.
-            log.warning("zygote %s broke while launching: %s", key, error)
-            raise
+        except (FileNotFoundError, ConnectionRefusedError):  # none, or a dead one: nothing was forked
+            if not await self.prepare(python):
+                return None
+            answer = await ask_once(self._socket(key), request, LAUNCH_TIMEOUT_S)
         if not answer.get("ok"):
             log.warning("zygote %s refused: %s", key, answer)
             return None
@@ -110,14 +114,16 @@ class Zygotes:
             except OSError as error:
                 log.warning("no zygote for %s: %s", python, error)
                 return False
-        while time.monotonic() - began < START_TIMEOUT_S and process.returncode is None:
-            if await self._answers(key):
-                log.info("zygote %s of %s is ready after %.2f s", key, python, time.monotonic() - began)
-                return True
-            await asyncio.sleep(0.02)
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
+        try:
+            while time.monotonic() - began < START_TIMEOUT_S and process.returncode is None:
+                if await self._answers(key):
+                    log.info("zygote %s of %s is ready after %.2f s", key, python, time.monotonic() - began)
+                    return True
+                await asyncio.sleep(0.02)
+        except asyncio.CancelledError:  # the keeper ends before it was ready
+            await _kill(process)
+            raise
+        await _kill(process)
         self._broken.add(key)
         tail = await asyncio.to_thread((self._folder / f"z-{key}.log").read_text, errors="replace")
         log.warning("no zygote for %s, clusters start cold: %s", python, tail[-2000:])
@@ -125,8 +131,10 @@ class Zygotes:
 
     async def end(self) -> None:
         """End all zygotes of this keeper and of earlier ones; their clusters go on."""
-        for task in list(self._starting.values()):
+        starting = list(self._starting.values())
+        for task in starting:
             task.cancel()
+        await asyncio.gather(*starting, return_exceptions=True)
         for socket in self._folder.glob("z-*.sock"):
             with contextlib.suppress(OSError):
                 await ask_once(socket, {"op": "exit"}, 2)
@@ -140,3 +148,9 @@ class Zygotes:
             if socket.stem.removeprefix("z-") not in keep:
                 with contextlib.suppress(OSError):
                     await ask_once(socket, {"op": "exit"}, 2)
+
+
+async def _kill(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is None:
+        process.kill()
+        await process.wait()
