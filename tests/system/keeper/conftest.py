@@ -18,7 +18,15 @@ import pytest
 from jupyter_offload.api import locations
 from jupyter_offload.api.client import KeeperClient
 from jupyter_offload.api.models import (
-    Changes, Cluster, ClusterChange, ClusterRequest, ClusterSpec, Connection, KeeperHealth, Phase, Timeline,
+    Changes,
+    Cluster,
+    ClusterChange,
+    ClusterRequest,
+    ClusterSpec,
+    Connection,
+    KeeperHealth,
+    Phase,
+    Timeline,
 )  # fmt: skip
 from jupyter_offload.api.problems import NotFound, OffloadError
 from jupyter_offload.keeper import folders

@@ -8,7 +8,15 @@ import pytest
 
 from jupyter_offload.api.models import Adaptive, Desired, Phase, Reason, ReasonCode, Worker
 from jupyter_offload.keeper.lifecycle import (
-    NOT_SEEN, Do, Exit, Limits, Observation, Sight, end_of, next_action, notice_of,
+    NOT_SEEN,
+    Do,
+    Exit,
+    Limits,
+    Observation,
+    Sight,
+    end_of,
+    next_action,
+    notice_of,
 )  # fmt: skip
 from jupyter_offload.keeper.store import Notice
 from jupyter_offload.ports import WorkersSeen

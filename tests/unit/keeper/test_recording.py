@@ -23,7 +23,9 @@ def step(make_record):
         record = record or make_record(phase=Phase.starting, launched_at=NOW - 1)
         workers = [Worker(name=f"w{i}", state=s, cores=1, memory_bytes=1) for i, s in enumerate(states)]
         status = {"events": list(events), "sequence": 0} if sight is Sight.ready else None
-        observation = Observation(sight=sight, held=2, workers=WorkersSeen(visible=sight is Sight.ready, workers=workers))
+        observation = Observation(
+            sight=sight, held=2, workers=WorkersSeen(visible=sight is Sight.ready, workers=workers)
+        )
         scheduler = SchedulerSeen(sight, status=status)
         before = record
         # the reason of a fresh event shows in the next round

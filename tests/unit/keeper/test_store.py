@@ -201,7 +201,9 @@ class TestDamage:
     def test_a_really_full_disk(self, tmp_path: Path) -> None:
         small = tmp_path / "small"
         small.mkdir()
-        mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(small)], check=False, timeout=30)
+        mounted = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(small)], check=False, timeout=30
+        )
         if mounted.returncode != 0:
             pytest.skip("mounting is not allowed here")
         try:
