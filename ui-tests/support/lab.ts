@@ -65,6 +65,10 @@ export async function startLab(options: { baseUrl?: string } = {}): Promise<ILab
   if (DATA) {
     fs.symlinkSync(DATA, path.join(folder, 'data'));
   }
+  // Lab's own question about news would lie over what is looked at.
+  const settings = path.join(home, 'config/lab/user-settings/@jupyterlab/apputils-extension');
+  fs.mkdirSync(settings, { recursive: true });
+  fs.writeFileSync(path.join(settings, 'notification.jupyterlab-settings'), '{"fetchNews": "false"}');
   const token = randomBytes(24).toString('hex');
   const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith('JUPYTER'));
   const env: NodeJS.ProcessEnv = {
@@ -142,7 +146,7 @@ async function launch(
       '--ServerApp.port_retries=0',
       `--ServerApp.base_url=${baseUrl}`,
       `--ServerApp.root_dir=${folder}`,
-      '--LabApp.news_url=',
+      '--LabApp.news_url=None',
       '--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate',
       '--LabApp.expose_app_in_browser=True'
     ],

@@ -68,10 +68,13 @@ export async function runCell(page: Page, notebook: Locator, code: string): Prom
   return output;
 }
 
-export async function runAllCells(page: Page): Promise<void> {
+/** Run all cells and wait until each has its number. */
+export async function runAllCells(page: Page, notebook: Locator): Promise<void> {
+  const prompts = notebook.locator('.jp-CodeCell .jp-InputArea-prompt');
   await execute(page, 'notebook:run-all-cells');
-  await page.waitForTimeout(500);
-  await expect(page.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]:visible')).toBeVisible({ timeout: 150_000 });
+  await expect
+    .poll(async () => (await prompts.allInnerTexts()).filter(text => !/\[\d+\]/.test(text)), { timeout: 150_000 })
+    .toEqual([]);
 }
 
 /** The iframe of a dashboard pane. */
