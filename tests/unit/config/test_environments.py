@@ -210,10 +210,10 @@ async def test_a_python_that_hangs_is_given_up_and_ended(
     pid = tmp_path / "pid"
     stuck.write_text(f"#!/bin/sh\necho $$ > {pid}\nexec sleep 3600\n")
     stuck.chmod(0o755)
-    monkeypatch.setattr(module, "TIMEOUT_S", 1.0)
+    monkeypatch.setattr(module, "TIMEOUT_S", 3.0)
     add_kernelspec("stuck", [str(stuck), *IPYKERNEL])
     environment = await named("stuck")
-    assert "did not answer within 1 s" in (environment.problem or "")
+    assert "did not answer within 3 s" in (environment.problem or "")
     assert environment.hint
     assert not Path(f"/proc/{pid.read_text().strip()}").exists()
 
