@@ -72,12 +72,14 @@ class Panes {
   readonly accesses: DashboardAccesses;
 
   /** Show a plot: the pane that has it, or a new one. */
-  open(id: string, plot: string, place: IPlace = {}, key = UUID.uuid4()): DashboardPane {
+  open(
+    id: string,
+    plot: string,
+    place = this._placeFor(id, plot),
+    key?: string
+  ): DashboardPane {
     const { shell } = this._app;
-    const found = this.tracker.find(
-      it => it.model.id === id && it.model.plot === plotKey(plot)
-    );
-    const pane = found ?? this._make(id, plot, key);
+    const pane = this._find(id, plot) ?? this._make(id, plot, key ?? UUID.uuid4());
     if (!pane.isAttached) {
       shell.add(pane, 'main', { ...place, type: 'Dask Dashboard' });
     }
@@ -85,20 +87,8 @@ class Panes {
     return pane;
   }
 
-  /** Show several plots one below the other in a column of their own. */
-  openColumn(id: string, plots: readonly string[]): void {
-    let above: DashboardPane | null = null;
-    for (const plot of plots) {
-      above = this.open(
-        id,
-        plot,
-        above ? { mode: 'split-bottom', ref: above.id } : { mode: 'split-right' }
-      );
-    }
-  }
-
-  /** Ask which plots to open; the first goes to the given place, the others beside it. */
-  async ask(id: string, place: IPlace = {}): Promise<DashboardPane | null> {
+  /** Ask which plots to open; the first goes to the given place if there is one. */
+  async ask(id: string, place?: IPlace): Promise<DashboardPane | null> {
     const trans = this._trans;
     const cluster = this._clusters.get(id);
     // A cluster that still starts cannot be asked; what every Dask has can be opened and waits.
@@ -125,9 +115,32 @@ class Panes {
     }
     let last: DashboardPane | null = null;
     for (const plot of button.accept ? (value ?? []) : []) {
-      last = this.open(id, plot, last ? { mode: 'split-right', ref: last.id } : place);
+      last = this.open(id, plot, last ? undefined : place);
     }
     return last;
+  }
+
+  /**
+   * Where a new pane goes: beside the same plot of another cluster, to compare them; else below what is shown of its own
+   * cluster; else beside what is current, which mostly is the notebook.
+   */
+  private _placeFor(id: string, plot: string): IPlace {
+    const same = this.tracker.find(
+      it => it.isVisible && it.model.id !== id && it.model.plot === plotKey(plot)
+    );
+    if (same) {
+      return { mode: 'split-right', ref: same.id };
+    }
+    const column = this.tracker.filter(it => it.isVisible && it.model.id === id);
+    const lowest = column.at(-1);
+    if (lowest) {
+      return { mode: column.length < ROWS ? 'split-bottom' : 'tab-after', ref: lowest.id };
+    }
+    return { mode: 'split-right' };
+  }
+
+  private _find(id: string, plot: string): DashboardPane | undefined {
+    return this.tracker.find(it => it.model.id === id && it.model.plot === plotKey(plot));
   }
 
   private _make(id: string, plot: string, key: string): DashboardPane {
@@ -161,6 +174,9 @@ class Panes {
     return pane;
   }
 }
+
+/** Panes below each other in a column before they become tabs. */
+const ROWS = 3;
 
 /** Action of the dialog's button that opens the default layout instead of what is checked. */
 const LAYOUT = 'default-layout';
@@ -203,21 +219,23 @@ function addCommands(
         throw new Error(`plot ${JSON.stringify(plot)} is no path of a dashboard page`);
       }
       return plot
-        ? panes.open(meant, plot, {}, args.pane as string | undefined)
+        ? panes.open(meant, plot, undefined, args.pane as string | undefined)
         : panes.ask(meant);
     }
   });
 
   app.commands.addCommand(CommandIDs.defaultLayout, {
     label: trans.__('Open Default Dashboards'),
-    caption: trans.__('Open the plots of the default layout in a column of their own'),
+    caption: trans.__('Open the plots that the settings name, side by side'),
     icon: args => (args.isPalette ? undefined : offloadIcon),
     describedBy: { args: { type: 'object', properties: { id } } },
     isEnabled: args => meantCluster(clusters, args) !== undefined,
     execute: async args => {
       const cluster = meantCluster(clusters, args);
       if (cluster) {
-        panes.openColumn(cluster.id, await layout(registry));
+        for (const plot of await layout(registry)) {
+          panes.open(cluster.id, plot);
+        }
       }
     }
   });

@@ -14,6 +14,7 @@ export const FAVOURITES: readonly string[] = [
   'individual-workers-memory',
   'individual-cluster-memory',
   'individual-cpu',
+  'statics/individual-cluster-map.html',
   'individual-workers',
   'individual-graph',
   'individual-profile'
@@ -21,7 +22,7 @@ export const FAVOURITES: readonly string[] = [
 
 /** The page that names the plot's subject differently from what users call it. */
 const NICKNAMES: Record<string, string> = {
-  'individual-workers': 'Cluster Map',
+  'individual-workers': 'Workers Table',
   'individual-cpu': 'CPU',
   'individual-gpu-memory': 'GPU Memory',
   'individual-gpu-utilization': 'GPU Utilization',

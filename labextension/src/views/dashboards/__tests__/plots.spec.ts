@@ -16,7 +16,7 @@ const plots = [
 describe('plots', () => {
   it('are named as users call them', () => {
     expect(plotTitle('/individual-task-stream')).toBe('Task Stream');
-    expect(plotTitle('individual-workers')).toBe('Cluster Map');
+    expect(plotTitle('individual-workers')).toBe('Workers Table');
     expect(plotTitle('individual-workers-cpu-timeseries')).toBe('Workers CPU Timeseries');
     expect(plotTitle('/statics/individual-cluster-map.html')).toBe('Cluster Map');
   });
@@ -24,7 +24,7 @@ describe('plots', () => {
   it('stand under headings, favourites first and in their order, none lost or twice', () => {
     const groups = groupPlots(plots, trans);
     expect(groups.map(it => [it.title, it.plots.map(plot => plot.title)])).toEqual([
-      ['Favourites', ['Task Stream', 'Progress', 'Cluster Map']],
+      ['Favourites', ['Task Stream', 'Progress', 'Workers Table']],
       ['Workers', ['Bandwidth Types']],
       ['Tasks', ['Group Progress']],
       ['Scheduler', ['Profile Server']],
