@@ -82,7 +82,13 @@ export function startForm(
     clusters.map(it => it.name),
     remembered.name
   );
-  return withProfile(form, site, form.profile);
+  const next = withProfile(form, site, form.profile);
+  const profile = findProfile(site, next.profile);
+  // A record names the size it resolved to: that of its profile is no own size.
+  next.hasOwnSize &&=
+    next.cores !== String(profile?.cores) ||
+    next.memory !== exactBytes(profile?.memory_bytes ?? 0);
+  return next;
 }
 
 /** Change the profile: own sizes start from it and limits are kept. */

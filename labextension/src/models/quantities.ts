@@ -24,9 +24,12 @@ export function formatBytes(bytes: number): string {
   return `${inUnit(bytes, unit)} ${BYTE_UNITS[unit]}`;
 }
 
-/** Used of total in one unit, such as "31 of 128 GiB". */
+/** Used of total, in one unit where that can be read: "31 of 128 GiB", "75 MiB of 4 GiB". */
 export function formatBytesOf(used: number, total: number, trans: TranslationBundle): string {
   const unit = unitOf(total);
+  if (unitOf(used) < unit - 1 || used < 0.1 * 1024 ** unit) {
+    return trans.__('%1 of %2', formatBytes(used), formatBytes(total));
+  }
   return trans.__('%1 of %2 %3', inUnit(used, unit), inUnit(total, unit), BYTE_UNITS[unit]);
 }
 

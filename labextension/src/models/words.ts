@@ -30,7 +30,7 @@ export function profileWords(
   trans: TranslationBundle
 ): string {
   return [
-    trans._n('%1 core', '%1 cores', profile.cores, profile.cores),
+    trans._n('%1 core', '%1 cores', profile.cores),
     ...(profile.memory_bytes ? [formatBytes(profile.memory_bytes)] : []),
     ...acceleratorWords(profile.accelerators)
   ].join(', ');
@@ -45,16 +45,15 @@ export function placeWords(cluster: Cluster, trans: TranslationBundle): string {
   return `${cluster.site_title} · ${count} × ${profileWords(cluster.profile, trans)}`;
 }
 
-/** How much arrived, such as "6 connected, 2 starting". */
+/** How much arrived, such as "6 of 8 workers connected · 2 starting". */
 export function arrivedWords(cluster: Cluster, trans: TranslationBundle): string {
   const { requested, starting, connected } = cluster.workers;
   if (requested === 0 && connected === 0) {
     return trans.__('no workers');
   }
-  if (connected >= requested && starting === 0) {
-    return trans._n('%1 worker connected', '%1 workers connected', connected, connected);
-  }
-  const parts = [trans.__('%1 of %2 connected', connected, requested)];
+  const parts = [
+    trans._n('%2 of %1 worker connected', '%2 of %1 workers connected', requested, connected)
+  ];
   if (starting > 0) {
     parts.push(trans.__('%1 starting', starting));
   }

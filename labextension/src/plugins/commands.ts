@@ -4,14 +4,7 @@ import { INotebookTracker } from '@jupyterlab/notebook';
 import { ISettingRegistry } from '@jupyterlab/settingregistry';
 import { IStateDB } from '@jupyterlab/statedb';
 import { ITranslator, nullTranslator, type TranslationBundle } from '@jupyterlab/translation';
-import {
-  addIcon,
-  copyIcon,
-  deleteIcon,
-  historyIcon,
-  refreshIcon,
-  stopIcon
-} from '@jupyterlab/ui-components';
+import { copyIcon, deleteIcon, refreshIcon, stopIcon } from '@jupyterlab/ui-components';
 import type { ReadonlyPartialJSONObject } from '@lumino/coreutils';
 import { OffloadProblem } from '../api/problem';
 import type { Cluster, ClusterSpec } from '../api/types';
@@ -79,9 +72,9 @@ interface INewOptions {
 function addNewCommands(options: INewOptions): void {
   const { app, model, trans } = options;
   app.commands.addCommand(CommandIDs.newCluster, {
-    label: args => (args.isPalette ? trans.__('New Cluster…') : trans.__('New Cluster…')),
+    label: trans.__('New Cluster…'),
     caption: trans.__('Start a Dask cluster on a site of your choice'),
-    icon: args => (args.isPalette ? undefined : args.isMenu ? addIcon : offloadIcon),
+    icon: args => (args.isPalette ? undefined : offloadIcon),
     describedBy: {
       args: {
         type: 'object',
@@ -189,7 +182,6 @@ function addChangeCommands(
   app.commands.addCommand(CommandIDs.extend, {
     label: trans.__('Extend…'),
     caption: trans.__('Change when the cluster ends by itself'),
-    icon: args => (args.isPalette ? undefined : historyIcon),
     describedBy: idArgument(trans),
     isEnabled: args => alive(args) !== undefined,
     execute: async args => {

@@ -105,7 +105,6 @@ function Outcome({ cluster }: { cluster: Cluster }): JSX.Element {
           : trans._n(
               '%1 worker is still being cleared away.',
               '%1 workers are still being cleared away.',
-              left,
               left
             )}
       </p>

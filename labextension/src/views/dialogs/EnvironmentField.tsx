@@ -65,7 +65,6 @@ export function EnvironmentField(props: IEnvironmentFieldProps): JSX.Element {
                 {trans._n(
                   '%1 environment cannot be used',
                   '%1 environments cannot be used',
-                  unusable.length,
                   unusable.length
                 )}
               </summary>

@@ -12,7 +12,6 @@ export function stopWords(cluster: Cluster, trans: TranslationBundle): string {
       trans._n(
         '%1 client is connected (a notebook or a script).',
         '%1 clients are connected (notebooks or scripts).',
-        clients,
         clients
       )
     );

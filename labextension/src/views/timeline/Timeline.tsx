@@ -1,4 +1,4 @@
-import { useEffect, useState } from 'react';
+import { type ReactNode, useEffect, useState } from 'react';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import { OffloadProblem } from '../../api/problem';
 import type { Cluster, TimelineEntry } from '../../api/types';
@@ -70,43 +70,69 @@ export function Timeline({ cluster, read, now, limit }: ITimelineProps): JSX.Ele
     error: trans.__('error')
   };
   const isUnderWay = !isFinished(cluster) && cluster.phase !== 'running';
-  const isSaid = shown.some(it => it.message === cluster.reason.message);
+  const last = shown.length - 1;
+  // What it waits for is the newest entry or, before the record came with its history, not in it yet.
+  const isLastUnderWay = isUnderWay && shown[last]?.message === cluster.reason.message;
+  const underWay = trans.__('under way');
   return (
     <ol
       className="jp-Offload-timeline"
       aria-label={trans.__('What happened to %1', cluster.name)}
     >
       {error && <li className="jp-mod-error">{error.message}</li>}
-      {shown.map((entry, index) => (
-        <li key={`${entry.at} ${index}`} className={`jp-mod-${entry.level}`}>
-          <span className="jp-Offload-mark" role="img" aria-label={levels[entry.level]}>
-            {MARKS[entry.level]}
-          </span>
-          <span className="jp-Offload-timelineText">
-            {entry.worker ? `${entry.worker}: ` : ''}
-            {entry.message}
-          </span>
-          <time dateTime={entry.at} title={exactTime(entry.at, trans)}>
-            {clockTime(entry.at, now, trans)}
-          </time>
-        </li>
-      ))}
-      {isUnderWay && !isSaid && (
-        <li className="jp-mod-now" aria-current="step">
-          <span className="jp-Offload-mark" role="img" aria-label={trans.__('under way')}>
-            …
-          </span>
-          <span className="jp-Offload-timelineText">{cluster.reason.message}</span>
-        </li>
+      {shown.map((entry, index) => {
+        const isNow = isLastUnderWay && index === last && entry.level === 'info';
+        return (
+          <Step
+            key={`${entry.at} ${index}`}
+            state={isNow ? 'now' : entry.level}
+            mark={isNow ? '…' : MARKS[entry.level]}
+            markLabel={isNow ? underWay : levels[entry.level]}
+            text={entryText(entry)}
+          >
+            <time dateTime={entry.at} title={exactTime(entry.at, trans)}>
+              {clockTime(entry.at, now, trans)}
+            </time>
+          </Step>
+        );
+      })}
+      {isUnderWay && !isLastUnderWay && (
+        <Step state="now" mark="…" markLabel={underWay} text={cluster.reason.message} />
       )}
       {stepsAhead(cluster, trans).map(step => (
-        <li key={step} className="jp-mod-ahead">
-          <span className="jp-Offload-mark" role="img" aria-label={trans.__('still ahead')}>
-            ○
-          </span>
-          <span className="jp-Offload-timelineText">{step}</span>
-        </li>
+        <Step
+          key={step}
+          state="ahead"
+          mark="○"
+          markLabel={trans.__('still ahead')}
+          text={step}
+        />
       ))}
     </ol>
+  );
+}
+
+/** The worker is named once: most messages name it themselves. */
+function entryText({ worker, message }: TimelineEntry): string {
+  return worker && !message.includes(worker) ? `${worker}: ${message}` : message;
+}
+
+interface IStepProps {
+  state: TimelineEntry['level'] | 'now' | 'ahead';
+  mark: string;
+  markLabel: string;
+  text: string;
+  children?: ReactNode;
+}
+
+function Step({ state, mark, markLabel, text, children }: IStepProps): JSX.Element {
+  return (
+    <li className={`jp-mod-${state}`} aria-current={state === 'now' ? 'step' : undefined}>
+      <span className="jp-Offload-mark" role="img" aria-label={markLabel}>
+        {mark}
+      </span>
+      <span className="jp-Offload-timelineText">{text}</span>
+      {children}
+    </li>
   );
 }
