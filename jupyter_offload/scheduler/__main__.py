@@ -41,7 +41,7 @@ def main(arguments: list[str]) -> int:
     if command == "zygote":
         status: int = _module("zygote").main(path)
     else:
-        status = _module("supervisor").main_cold(path)
+        status = _module("begin").main_cold(path)
     return status
 
 

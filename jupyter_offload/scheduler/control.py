@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 from collections.abc import Awaitable, Callable
@@ -32,7 +33,6 @@ class ControlServer:
     def __init__(self, operations: dict[str, Operation]) -> None:
         self._operations = operations
         self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
 
     async def listen(self, path: Path) -> None:
         """Start to serve.
@@ -75,8 +75,9 @@ class ControlServer:
         except Exception as error:
             log.exception("A control request failed")
             answer = _error("internal", f"{type(error).__name__}: {error}; see the scheduler's log")
-        writer.write(json.dumps({"id": number, **answer}).encode() + b"\n")
-        await writer.drain()
+        with contextlib.suppress(OSError):  # who asked is gone
+            writer.write(json.dumps({"id": number, **answer}).encode() + b"\n")
+            await writer.drain()
 
     async def _run(self, request: dict[str, Any]) -> Answer:
         op = request.pop("op", None)

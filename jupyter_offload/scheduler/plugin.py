@@ -35,6 +35,7 @@ class OffloadPlugin(SchedulerPlugin):  # type: ignore[misc]
         self._scheduler: Scheduler | None = None
         self._names: dict[str, str] = {}
         self._spilling: set[str] = set()
+        self._unreachable: set[str] = set()
         self._modules_told: set[tuple[str, bool]] = set()
         self.tasks_done = 0
         self.tasks_done_by: defaultdict[str, int] = defaultdict(int)
@@ -65,6 +66,7 @@ class OffloadPlugin(SchedulerPlugin):  # type: ignore[misc]
             if answer != nonce:
                 raise OSError(f"it answered {answer!r}")  # noqa: TRY301
         except (OSError, TimeoutError) as error:
+            self._unreachable.add(worker)
             why = str(error) or f"no answer within {ROUND_TRIP_TIMEOUT_S:g} s"
             self._journal.add(
                 "error", "worker-unreachable",
@@ -98,8 +100,10 @@ class OffloadPlugin(SchedulerPlugin):  # type: ignore[misc]
         """Note that a worker left; a local one that was not asked to go is replaced by the supervisor."""
         name = self._names.pop(worker, worker)
         self._spilling.discard(worker)
+        told = worker in self._unreachable
+        self._unreachable.discard(worker)
         expected = self._workforce.left(name, by_client=worker in scheduler.restarting)
-        if not expected:
+        if not expected and not told:
             self._journal.add("warning", "worker-lost", f"{name} is gone; its tasks run elsewhere.", name)
         self._journal.changed()
 

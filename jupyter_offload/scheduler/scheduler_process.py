@@ -45,8 +45,6 @@ class SchedulerProcess:
         self._journal = Journal()
         self._workforce = Workforce(self._journal, launch.workers)
         self._plugin = OffloadPlugin(self._journal, self._workforce)
-        self._stopped = asyncio.Event()
-        self._grace_s = _DEFAULT_GRACE_S
         self._tasks: list[asyncio.Task[None]] = []
 
     async def run(self) -> None:
@@ -113,10 +111,14 @@ class SchedulerProcess:
         write_json(self._launch.runtime / "ready.json", ready)
 
     def _start(self, work: Any) -> None:
-        self._tasks.append(asyncio.ensure_future(work))
+        task = asyncio.ensure_future(work)
+        self._tasks.append(task)
+        task.add_done_callback(_log_failure)
 
     async def _follow_supervisor(self, reader: asyncio.StreamReader) -> None:
         await self._workforce.listen(reader)
+        log.warning("The supervisor is gone")
+        await self._scheduler.close(reason="supervisor-gone")
 
     async def _close_when_asked(self) -> None:
         await self._workforce.stop_asked.wait()
@@ -181,6 +183,11 @@ class SchedulerProcess:
         grace_s = number(request, "grace_s", _DEFAULT_GRACE_S, 0, 600)
         self._workforce.tell(op="stop", grace_s=grace_s)  # it answers with "stop", once it knows who goes on purpose
         return {}
+
+
+def _log_failure(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("A part of this process failed", exc_info=error)
 
 
 def main(launch: Launch, line: socket.socket) -> int:

@@ -32,6 +32,7 @@ class Slot:
     wanted: bool = True
     connected_at: float | None = None
     cause: Cause | None = None
+    killed: bool = False
     kill_at: float | None = None
     start_at: float | None = None
     restarts: int = 0
@@ -43,6 +44,7 @@ class Slot:
         """Note a new process."""
         self.pid = pid
         self.connected_at = self.cause = self.kill_at = self.start_at = None
+        self.killed = False
 
     def connected(self, now: float) -> None:
         """Note that the scheduler reached this process."""

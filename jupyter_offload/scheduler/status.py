@@ -30,7 +30,7 @@ def status(
     cores = sum(worker["cores"] for worker in workers if worker["state"] == "connected")
     executing = sum(worker["executing"] for worker in workers)
     processing = sum(len(state.processing) for state in scheduler.workers.values())
-    waiting = sum(group.states[state] for group in scheduler.task_groups.values() for state in _TASKS_WAITING)
+    waiting = sum(group.states.get(state, 0) for group in scheduler.task_groups.values() for state in _TASKS_WAITING)
     return {
         "sequence": journal.sequence,
         "target": workforce.target,

@@ -12,14 +12,13 @@ import select
 import shutil
 import signal
 import socket
-import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 from . import become as child
-from .files import last_lines, write_json
-from .launch import BadLaunch, Launch, read_launch
+from .endings import end_orphans, group_lives, verdict, write_exit
+from .files import last_lines
+from .launch import Launch
 from .line import Line, Message
 from .memory import MemoryWatch
 from .slots import START_ATTEMPTS, Cause, Slot, how_it_ended
@@ -44,7 +43,6 @@ class Supervisor:
         self._address: str | None = None
         self._ready = False
         self._stopping = False
-        self._stop_cause = "stopped"
         self._scheduler_pid = 0
         self._scheduler_status: int | None = None
         self._scheduler_kill_at: float | None = None
@@ -85,6 +83,7 @@ class Supervisor:
         reads: list[int | Line] = [self._wake_read, *([self._line] if self._line.open else [])]
         writes = [self._line] if self._line.wants_write else []
         readable, writable, _ = select.select(reads, writes, [], self._wait_s())
+        self._reap()  # first, so that a death is seen before the scheduler tells that contact is lost
         if writable:
             self._line.flush()
         if self._line in readable:
@@ -93,7 +92,6 @@ class Supervisor:
         if self._wake_read in readable and signal.SIGTERM in os.read(self._wake_read, 1 << 12):
             log.info("Asked to end (SIGTERM)")
             self._stop(STOP_GRACE_S)
-        self._reap()
         self._timers(time.monotonic())
 
     def _wait_s(self) -> float | None:
@@ -270,9 +268,9 @@ class Supervisor:
         if cause is Cause.client_restart:
             self._event("info", "worker-restarted", f"{slot.name} is restarted, as a client asked.", slot.name)
         elif cause is not Cause.over_memory:  # told when it was ended
-            why = "did not answer any more and " if cause is Cause.lost_contact else ""
+            why = "did not answer any more and " if slot.killed else ""
             hint = ""
-            if cause is None and how.endswith("(SIGKILL)"):
+            if not slot.killed and how.endswith("(SIGKILL)"):
                 hint = " Nobody here did that; a machine that runs out of memory does."
             self._event("warning", "worker-restarted", f"{slot.name} {why}{how}.{hint} {again}", slot.name)
         if not delay_s:
@@ -296,11 +294,12 @@ class Supervisor:
         for slot in list(self._slots.values()):
             if slot.kill_at is not None and slot.kill_at <= now and slot.pid is not None:
                 log.warning("Worker %s does not end; killing it", slot.name)
+                slot.killed = True
                 self._signal(slot.pid, signal.SIGKILL)
                 slot.kill_at = now + 1
             if slot.start_at is not None and slot.start_at <= now:
                 self._start_worker(slot)
-        for group in [group for group, at in self._groups.items() if at <= now or not _group_lives(group)]:
+        for group in [group for group, at in self._groups.items() if at <= now or not group_lives(group)]:
             del self._groups[group]
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(group, signal.SIGKILL)
@@ -347,92 +346,6 @@ class Supervisor:
         for path in (self._launch.control_socket, self._launch.dashboard_socket):
             path.unlink(missing_ok=True)
         shutil.rmtree(self._launch.spill / "dask-scratch-space", ignore_errors=True)
-        code, message = self._verdict()
+        code, message = verdict(self._launch, self._scheduler_status, ready=self._ready, asked=self._stopping)
         log.info("%s", message)
         write_exit(self._launch, code, message, self._scheduler_status)
-
-    def _verdict(self) -> tuple[str, str]:
-        status = self._scheduler_status
-        if self._stopping:
-            return "stopped", "The cluster was stopped."
-        if status is None:
-            return "scheduler-died", f"The supervisor failed; its log is {self._launch.log('supervisor')}."
-        if status == 0 and self._ready:
-            return "stopped", "A client shut the cluster down."
-        tail = last_lines(self._launch.log("scheduler"))
-        end = f" Its log ends with:\n{tail}" if tail and status >= 0 else ""
-        if not self._ready:
-            return "scheduler-start-failed", f"The scheduler {how_it_ended(status)} while starting.{end}"
-        return "scheduler-died", f"The scheduler {how_it_ended(status)}.{end}"
-
-
-def _group_lives(group: int) -> bool:
-    try:
-        os.killpg(group, 0)
-    except OSError:
-        return False
-    return True
-
-
-def end_orphans() -> None:
-    """Kill what tasks left behind in sessions of their own; it is ours since its parents died (Linux)."""
-    children = Path(f"/proc/self/task/{os.getpid()}/children")
-    for _ in range(50):  # each one may leave others
-        try:
-            pids = [int(pid) for pid in children.read_text().split()]
-        except OSError:
-            return
-        if not pids:
-            return
-        for pid in pids:
-            with contextlib.suppress(ProcessLookupError, ChildProcessError):
-                os.kill(pid, signal.SIGKILL)
-                os.waitpid(pid, 0)
-
-
-def write_exit(launch: Launch, code: str, message: str, status: int | None) -> None:
-    """Write ``exit.json``: the last thing a cluster does."""
-    document = {"code": code, "message": message, "exit_status": status, "at": time.time()}
-    try:
-        write_json(launch.runtime / "exit.json", document)
-    except OSError:
-        log.exception("Cannot write exit.json")
-
-
-def supervise(launch: Launch, env: dict[str, str], cwd: str | None) -> int:
-    """Become the supervisor of this cluster, in a process that has imported Dask and has one thread."""
-    child.become("offload-supervisor", launch.log("supervisor"), die_with=None)
-    try:
-        child.apply_environment(env, cwd)
-        supervisor = Supervisor(launch)
-    except Exception as error:
-        log.exception("The cluster cannot be started")
-        write_exit(launch, "scheduler-start-failed", f"The cluster cannot be started: {error}.", None)
-        return 1
-    return supervisor.run()
-
-
-def main_cold(path: str) -> int:
-    """``supervise LAUNCH_JSON``: import and become the supervisor without a zygote."""
-    os.umask(0o077)
-    try:
-        launch = read_launch(path)
-    except BadLaunch as error:
-        print(error, file=sys.stderr)
-        return 2
-    with contextlib.suppress(PermissionError):  # leads a session already
-        os.setsid()
-    from . import preload
-
-    try:
-        preload.import_dask()
-        preload.require_single_thread()
-    except (ImportError, preload.NotSingleThreaded) as error:
-        message = f"{sys.executable} cannot run a Dask cluster: {error}."
-        if isinstance(error, ImportError):
-            message += f" Try: {sys.executable} -m pip install distributed"
-        print(message, file=sys.stderr)
-        write_exit(launch, "scheduler-start-failed", message, None)
-        return 1
-    preload.settle()
-    return supervise(launch, {**os.environ, **launch.worker.env}, None)

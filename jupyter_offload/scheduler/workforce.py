@@ -43,6 +43,7 @@ class Workforce:
         self._writer: asyncio.StreamWriter | None = None
         self._scheduler: Scheduler | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._leaving: set[str] = set()  # names that are being retired
         self.stop_asked = asyncio.Event()
         self.workers: dict[str, LocalWorker] = {f"w{i}": LocalWorker(f"w{i}") for i in range(initial)}
 
@@ -140,6 +141,7 @@ class Workforce:
         assert self._scheduler is not None
         addresses = {self._scheduler.aliases[name]: name for name in names if name in self._scheduler.aliases}
         retired: dict[str, Any] = {}
+        self._leaving |= set(addresses.values())
         try:
             retired = await asyncio.wait_for(
                 self._scheduler.retire_workers(workers=list(addresses), close_workers=True, remove=True),
@@ -154,6 +156,7 @@ class Workforce:
             end = "" if moved else " Its data could not be moved; it is computed again where it is needed."
             self._journal.add("info", "worker-retired", f"{name} was retired.{end}", name)
             self.tell(op="retired", name=name)
+        self._leaving -= set(addresses.values())
 
     # ------------------------------------------------------------ what the plugin sees
     def connected(self, name: str, pid: int) -> None:
@@ -166,7 +169,7 @@ class Workforce:
         """Note that a worker left the scheduler; return whether somebody else says why."""
         worker = self.workers.get(name)
         if worker is None:
-            return False
+            return name in self._leaving
         if not worker.retiring:
             worker.state = "starting"
             cause = Cause.client_restart if by_client else Cause.lost_contact

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from . import become as child
-from . import preload, supervisor
+from . import begin, preload
 from .launch import PROTOCOL, BadLaunch, Launch, read_launch
 from .process import process_start
 
@@ -111,7 +111,7 @@ def _fork_detached(launch: Launch, env: dict[str, str], cwd: str | None, sockets
 
     def supervise() -> int:
         os.close(write)
-        return supervisor.supervise(launch, env, cwd)
+        return begin.supervise(launch, env, cwd)
 
     def detach() -> int:
         os.close(read)
@@ -165,7 +165,7 @@ def main(path: str, idle_s: float = IDLE_S) -> int:
     try:
         preload.import_dask()
         preload.import_dashboard()
-        from . import scheduler_process, worker_process  # noqa: F401  (so that children need not)
+        from . import scheduler_process, supervisor, worker_process  # noqa: F401  (so that children need not)
 
         preload.require_single_thread()
     except (ImportError, preload.NotSingleThreaded) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -117,10 +118,10 @@ def test_client_shutdown_ends_the_cluster(start: Start) -> None:
 
 
 @pytest.fixture
-def remote_worker() -> Callable[..., None]:
+def remote_worker() -> Callable[..., int]:
     started: list[subprocess.Popen[bytes]] = []
 
-    def run(tree: TreeOfOne, name: str, contact: str | None = None) -> None:
+    def run(tree: TreeOfOne, name: str, contact: str | None = None) -> int:
         code = (
             "import asyncio, sys\nfrom distributed import Worker\nfrom distributed.security import Security\n"
             "async def main(address, ca, pem, folder, name, contact):\n"
@@ -138,6 +139,7 @@ def remote_worker() -> Callable[..., None]:
                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             )
         )  # fmt: skip
+        return started[-1].pid
 
     yield run
     for process in started:
@@ -146,7 +148,7 @@ def remote_worker() -> Callable[..., None]:
         process.wait(TIMEOUT_S)
 
 
-def test_remote_workers_are_seen_and_retired_by_name(start: Start, remote_worker: Callable[..., None]) -> None:
+def test_remote_workers_are_seen_and_retired_by_name(start: Start, remote_worker: Callable[..., int]) -> None:
     tree = start(workers=0)
     tree.ready()
     remote_worker(tree, "r0")
@@ -155,10 +157,22 @@ def test_remote_workers_are_seen_and_retired_by_name(start: Start, remote_worker
     assert tree.control.call("retire", names=["r0"])["ok"]
     until(lambda: tree.status()["workers"] == [])
     assert [event["worker"] for event in tree.events("worker-retired")] == ["r0"]
+    assert tree.events("worker-lost") == []
+
+
+def test_remote_worker_that_dies_is_lost(start: Start, remote_worker: Callable[..., int]) -> None:
+    tree = start(workers=0)
+    tree.ready()
+    pid = remote_worker(tree, "r0")
+    tree.connected(1)
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: tree.status()["workers"] == [])
+    (event,) = tree.events("worker-lost")
+    assert (event["worker"], event["level"]) == ("r0", "warning")
 
 
 def test_worker_that_cannot_be_reached_gets_no_task_and_is_closed(
-    start: Start, remote_worker: Callable[..., None], tmp_path: Path
+    start: Start, remote_worker: Callable[..., int], tmp_path: Path
 ) -> None:
     tree = start(workers=0)
     tree.ready()
@@ -170,7 +184,7 @@ def test_worker_that_cannot_be_reached_gets_no_task_and_is_closed(
         assert event["worker"] == "behind-nat"
         assert "tls://127.0.0.1:9" in event["message"]
         until(lambda: tree.status()["workers"] == [])
-        assert tree.events("worker-connected") == []
+        assert tree.events("worker-connected") == tree.events("worker-lost") == []
         assert waiting.status == "pending"
         tree.control.call("scale", workers=1)
         assert waiting.result(60) == 3
