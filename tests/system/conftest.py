@@ -73,7 +73,6 @@ def home(monkeypatch):
     for process in left:
         process.terminate()
     for process in psutil.wait_procs(left, timeout=10)[1]:
-        print("STUCK", process.cmdline(), process.status())
         process.kill()
     shutil.rmtree(folder, ignore_errors=True)
 
