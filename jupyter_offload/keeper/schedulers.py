@@ -87,7 +87,7 @@ class Schedulers:
             env = launch_environment(record.spec.env)
             cwd = await asyncio.to_thread(_home)
             try:
-                name = await self.zygotes.launch(record.python, launch_file, env, cwd)
+                name = await self.zygotes.launch(record.python, launch_file, env, cwd, _requested(record))
             except OSError as error:
                 log.warning("the zygote broke while launching %s: %s", record.id, error)
                 return None  # ready.json or the start timeout decides
@@ -96,6 +96,7 @@ class Schedulers:
             raise LaunchFailed(_why(record, error)) from error
 
     async def _cold(self, record: Record, launch_file: Path, env: Mapping[str, str], cwd: str) -> ProcessName:
+        _requested(record).touch(mode=0o600)
         with (Path(record.folder) / "logs" / "supervisor.log").open("ab") as out:
             process = await asyncio.create_subprocess_exec(
                 record.python, str(SCHEDULER_MAIN), "supervise", str(launch_file), stdin=subprocess.DEVNULL, stdout=out,
@@ -133,6 +134,8 @@ class Schedulers:
 
     async def _not_ready(self, record: Record, seen: SchedulerSeen) -> SchedulerSeen:
         over = self._left(record)
+        if over is None and seen.supervisor is None and not _requested(record).exists():
+            return _with(seen, Sight.nothing)  # the keeper that meant to launch it died before it did
         if over is None and seen.supervisor is not None and await self._alive(record, seen.supervisor) is False:
             over = self._left(record)  # it may have written its last word between the two looks
             return _with(seen, Sight.exited if over else Sight.gone, exit=over)
@@ -210,6 +213,11 @@ class Schedulers:
             await self.zygotes.end()
         for task in self._waiting:
             task.cancel()
+
+
+def _requested(record: Record) -> Path:
+    """Return the file that exists once somebody was asked to start this cluster: until then it is safe to ask again."""
+    return Path(record.runtime) / "requested"
 
 
 def _home() -> str:

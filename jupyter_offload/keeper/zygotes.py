@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import json
 import logging
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -19,7 +21,10 @@ from pathlib import Path
 
 from .. import scheduler as scheduler_package
 from ..api import locations
+from ..scheduler.process import process_start
+from . import processes
 from .control import ask_once
+from .folders import read_json, write_private
 from .store.records import ProcessName
 
 log = logging.getLogger(__name__)
@@ -49,6 +54,7 @@ class Zygotes:
         self._folder = locations.runtime_folder()
         self._starting: dict[str, asyncio.Task[bool]] = {}
         self._broken: set[str] = set()
+        self._reapers: set[asyncio.Task[int]] = set()
 
     @property
     def supported(self) -> bool:
@@ -56,7 +62,7 @@ class Zygotes:
         return sys.platform == "linux"
 
     def _socket(self, key: str) -> Path:
-        return self._folder / f"z-{key}.sock"
+        return self._file(key, "sock")
 
     async def prepare(self, python: str) -> bool:
         """Have the zygote of this interpreter running; False where that is not possible."""
@@ -73,8 +79,12 @@ class Zygotes:
             task.add_done_callback(lambda _: self._starting.pop(key, None))
         return await asyncio.shield(task)
 
-    async def launch(self, python: str, launch_file: Path, env: Mapping[str, str], cwd: str) -> ProcessName | None:
+    async def launch(
+        self, python: str, launch_file: Path, env: Mapping[str, str], cwd: str, requested: Path
+    ) -> ProcessName | None:
         """Fork a supervisor; None when no zygote can, and the cold start must be taken.
+
+        The file ``requested`` exists from the moment on when something may have been forked.
 
         Raises:
             OSError: the zygote broke at it. It may have forked all the same, so do not start a second one.
@@ -84,10 +94,13 @@ class Zygotes:
         key = await asyncio.to_thread(zygote_key, python)
         request = {"op": "launch", "launch": str(launch_file), "env": dict(env), "cwd": cwd}
         try:
+            requested.touch(mode=0o600)  # noqa: ASYNC240  (a local disk)
             answer = await ask_once(self._socket(key), request, LAUNCH_TIMEOUT_S)
         except (FileNotFoundError, ConnectionRefusedError):  # none, or a dead one: nothing was forked
+            requested.unlink(missing_ok=True)  # noqa: ASYNC240  (a local disk)
             if not await self.prepare(python):
                 return None
+            requested.touch(mode=0o600)  # noqa: ASYNC240  (a local disk)
             answer = await ask_once(self._socket(key), request, LAUNCH_TIMEOUT_S)
         if not answer.get("ok"):
             log.warning("zygote %s refused: %s", key, answer)
@@ -103,31 +116,71 @@ class Zygotes:
             return False
 
     async def _start(self, python: str, key: str) -> bool:
-        socket = self._socket(key)
         began = time.monotonic()
-        with (self._folder / f"z-{key}.log").open("wb") as out:
-            try:
-                process = await asyncio.create_subprocess_exec(
-                    python, str(SCHEDULER_MAIN), "zygote", str(socket), stdin=subprocess.DEVNULL, stdout=out, stderr=out,
-                    env=self._environment, cwd="/", start_new_session=True,
-                )  # fmt: skip
-            except OSError as error:
-                log.warning("no zygote for %s: %s", python, error)
-                return False
+        name = self._known(key)  # a keeper that was killed may have just started one
+        if name is None or await processes.alive(name) is False:
+            name = await self._spawn(python, key)
         try:
-            while time.monotonic() - began < START_TIMEOUT_S and process.returncode is None:
+            while name is not None and time.monotonic() - began < START_TIMEOUT_S:
                 if await self._answers(key):
                     log.info("zygote %s of %s is ready after %.2f s", key, python, time.monotonic() - began)
+                    await self._end_others(python, key)
                     return True
+                if await processes.alive(name) is False:
+                    break
                 await asyncio.sleep(0.02)
         except asyncio.CancelledError:  # the keeper ends before it was ready
-            await _kill(process)
+            await self._end_one(key)
             raise
-        await _kill(process)
         self._broken.add(key)
-        tail = await asyncio.to_thread((self._folder / f"z-{key}.log").read_text, errors="replace")
-        log.warning("no zygote for %s, clusters start cold: %s", python, tail[-2000:])
+        tail = await asyncio.to_thread(_tail, self._file(key, "log"))
+        log.warning("no zygote for %s, clusters start cold: %s", python, tail)
+        await self._end_one(key)
         return False
+
+    async def _spawn(self, python: str, key: str) -> ProcessName | None:
+        with self._file(key, "log").open("wb") as out:
+            try:
+                process = await asyncio.create_subprocess_exec(
+                    python, str(SCHEDULER_MAIN), "zygote", str(self._socket(key)), stdin=subprocess.DEVNULL, stdout=out,
+                    stderr=out, env=self._environment, cwd="/", start_new_session=True,
+                )  # fmt: skip
+            except OSError as error:
+                log.warning("%s cannot be run: %s", python, error)
+                return None
+        name = ProcessName(pid=process.pid, start=process_start(process.pid) or "gone")
+        write_private(self._file(key, "json"), json.dumps({"python": python, "process": name.model_dump()}))
+        reaper = asyncio.create_task(process.wait())  # no zombie while this keeper lives
+        self._reapers.add(reaper)
+        reaper.add_done_callback(self._reapers.discard)
+        return name
+
+    def _file(self, key: str, kind: str) -> Path:
+        return self._folder / f"z-{key}.{kind}"
+
+    def _known(self, key: str) -> ProcessName | None:
+        said = read_json(self._file(key, "json"))
+        return ProcessName.model_validate(said["process"]) if said else None
+
+    def _keys(self) -> list[str]:
+        return [p.stem.removeprefix("z-") for p in self._folder.glob("z-*.json")]
+
+    async def _end_others(self, python: str, key: str) -> None:
+        """End zygotes of the same interpreter as it was before something was installed."""
+        for other in self._keys():
+            said = read_json(self._file(other, "json")) or {}
+            if other != key and said.get("python") == python:
+                await self._end_one(other)
+
+    async def _end_one(self, key: str) -> None:
+        with contextlib.suppress(OSError):
+            await ask_once(self._socket(key), {"op": "exit"}, 2)
+        name = self._known(key)
+        left = await asyncio.to_thread(processes.wait_gone, [name], 1) if name is not None else []
+        for process in left:
+            await asyncio.to_thread(processes.send, process, signal.SIGKILL)
+        for kind in ("sock", "json", "log"):
+            self._file(key, kind).unlink(missing_ok=True)
 
     async def end(self) -> None:
         """End all zygotes of this keeper and of earlier ones; their clusters go on."""
@@ -135,22 +188,11 @@ class Zygotes:
         for task in starting:
             task.cancel()
         await asyncio.gather(*starting, return_exceptions=True)
-        for socket in self._folder.glob("z-*.sock"):
-            with contextlib.suppress(OSError):
-                await ask_once(socket, {"op": "exit"}, 2)
-            with contextlib.suppress(OSError):
-                socket.unlink()
-            socket.with_suffix(".log").unlink(missing_ok=True)
-
-    async def end_outdated(self, keep: set[str]) -> None:
-        """End zygotes that no known interpreter, as it is now, would use."""
-        for socket in self._folder.glob("z-*.sock"):
-            if socket.stem.removeprefix("z-") not in keep:
-                with contextlib.suppress(OSError):
-                    await ask_once(socket, {"op": "exit"}, 2)
+        await asyncio.gather(*(self._end_one(key) for key in self._keys()))
 
 
-async def _kill(process: asyncio.subprocess.Process) -> None:
-    if process.returncode is None:
-        process.kill()
-        await process.wait()
+def _tail(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace")[-2000:]
+    except OSError:
+        return "(no log)"

@@ -134,8 +134,8 @@ class Desk:
             for cluster in [c for c in self.all() if c.phase not in (Phase.stopped, Phase.failed)]:
                 with contextlib.suppress(NotFound):
                     self.stop(cluster.id)
+        with contextlib.suppress(OffloadError):
             keeper = self.keeper
-            self.client.close()
             keeper.send_signal(signal.SIGTERM)
             until(lambda: not keeper.is_running(), wrong="the keeper did not end")
         self.client.close()
