@@ -40,7 +40,7 @@ def jupyter_server(
     python: str = sys.executable,
     env: Mapping[str, str] | None = None,
 ) -> Iterator[JupyterServer]:
-    """Start a server with exactly these extensions, wait until it answers, and end it."""
+    """Start ``jupyter lab``, as people do, with these extensions; wait until it answers, and end it."""
     port_file = place.folder / "runtime"
     token = secrets.token_hex(16)
     config = place.folder / "server-config.json"
@@ -52,13 +52,13 @@ def jupyter_server(
     config.write_text(json.dumps({
         "ServerApp": {**server_app, "ip": "127.0.0.1", "port": 0, "port_retries": 0, "allow_root": True,
                       "disable_check_xsrf": True},
-        "IdentityProvider": {"token": token},
+        "IdentityProvider": {"token": token}, "LabApp": {"news_url": None},
     }))  # fmt: skip
     config.chmod(0o600)
     log = (place.folder / "server.log").open("ab")
     start = time.monotonic()
     process = subprocess.Popen(
-        [python, "-m", "jupyter_server", f"--config={config}"],
+        [python, "-m", "jupyterlab", f"--config={config}"],
         env={**place.environment, **(env or {})}, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
     )  # fmt: skip
     try:

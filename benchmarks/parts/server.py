@@ -16,11 +16,13 @@ SETTLE_S = 1.5
 
 def measure(*, ours: bool) -> dict[str, float]:
     """Start a Jupyter server with Lab's extension, as people have it, and with or without ours."""
-    with workspace() as place, jupyter_server(place, {"jupyterlab": True, "jupyter_offload": ours}) as server:
+    with workspace() as place, jupyter_server(place, {"jupyter_offload": ours}) as server:
         cpu = server.seen.cpu_times()
         answered = {"first answer": server.started_s, "CPU until then": cpu.user + cpu.system}
         time.sleep(SETTLE_S)
         memory = server.seen.memory_full_info()
+        if (server.http.get("/offload/v1/health").status_code == 200) is not ours:
+            raise RuntimeError("the extension is not as it should be in this server")
         return {**answered, "RSS": memory.rss / 2**20, "USS": memory.uss / 2**20}
 
 
