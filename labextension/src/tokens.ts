@@ -50,7 +50,7 @@ export namespace CommandIDs {
   /** `{id?}`: attach the current notebook to a cluster; without an id it asks. */
   export const attachNotebook = 'offload:attach-notebook';
   export const detachNotebook = 'offload:detach-notebook';
-  /** Ask for a new cluster and attach the current notebook to it. */
+  /** `{again?}`: ask for a new cluster, of the spec of an ended one, and attach the current notebook to it. */
   export const attachNewCluster = 'offload:attach-new-cluster';
   /** Try again after attaching the current notebook failed. */
   export const retryAttachment = 'offload:retry-attachment';

@@ -98,6 +98,7 @@ class Panes {
     const { button, value } = await showDialog({
       title: trans.__('Dashboards of %1', cluster?.name ?? id),
       body: new PlotChooser(groupPlots(plots, trans), trans),
+      focusNodeSelector: '[type="search"]',
       buttons: [
         Dialog.cancelButton(),
         Dialog.createButton({
@@ -143,6 +144,17 @@ class Panes {
     return this.tracker.find(it => it.model.id === id && it.model.plot === plotKey(plot));
   }
 
+  /** Start a cluster again and show the same plot of the new one in place of the old. */
+  private async _startAgain(cluster: string, pane: DashboardPane): Promise<void> {
+    const { commands } = this._app;
+    const id = (await commands.execute(CommandIDs.startAgain, { id: cluster })) as
+      string | null;
+    if (id && !pane.isDisposed) {
+      this.open(id, pane.model.plot, { mode: 'tab-after', ref: pane.id });
+      pane.dispose();
+    }
+  }
+
   private _make(id: string, plot: string, key: string): DashboardPane {
     const { commands, serviceManager } = this._app;
     const { baseUrl } = serviceManager.serverSettings;
@@ -164,7 +176,7 @@ class Panes {
           void commands.execute(CommandIDs.openPanel);
         },
         showLogs: cluster => void commands.execute(CommandIDs.openLogs, { id: cluster }),
-        startAgain: cluster => void commands.execute(CommandIDs.startAgain, { id: cluster }),
+        startAgain: cluster => void this._startAgain(cluster, pane),
         openBeside: cluster => void this.ask(cluster, { mode: 'split-right', ref: pane.id }),
         plots: cluster => this._clusters.plots(cluster)
       }

@@ -65,17 +65,19 @@ export const notebookPlugin: JupyterFrontEndPlugin<void> = {
     };
 
     const watch = (panel: NotebookPanel, attachment: Attachment): void => {
-      const inPanel = (command: string) => () => {
-        app.shell.activateById(panel.id);
-        void commands.execute(command);
-      };
+      const inPanel =
+        (command: string, args = {}) =>
+        () => {
+          app.shell.activateById(panel.id);
+          void commands.execute(command, args);
+        };
       notifyOf(
         attachment,
         () => panel.title.label,
         {
           retry: () => attachment.retry(),
           explain: inPanel(CommandIDs.explainAttachment),
-          startAgain: id => void commands.execute(CommandIDs.startAgain, { id }),
+          startAgain: id => inPanel(CommandIDs.attachNewCluster, { again: id })(),
           chooseAnother: inPanel(CommandIDs.attachNotebook)
         },
         trans

@@ -100,24 +100,44 @@ function addAttachCommands(options: INotebookCommands): void {
   });
 
   commands.addCommand(CommandIDs.attachNewCluster, {
-    label: trans.__('Attach to New Cluster…'),
+    label: args =>
+      args.again ? trans.__('Start Again and Attach…') : trans.__('Attach to New Cluster…'),
     caption: trans.__('Make a cluster and attach the current notebook to it'),
     icon: args => (args.isPalette ? undefined : offloadIcon),
-    describedBy: NO_ARGUMENTS,
+    describedBy: {
+      args: {
+        type: 'object',
+        properties: {
+          again: { type: 'string', description: 'Id of the cluster whose spec is used again.' }
+        }
+      }
+    },
     isEnabled: () => tracker.currentWidget !== null,
-    execute: async () => {
+    execute: async args => {
       const attachment = await current();
-      const kernel = tracker.currentWidget?.sessionContext.session?.kernel?.name;
-      // What the kernel runs is what the workers should run.
-      const spec = kernel ? { environment: kernel } : undefined;
-      const id = (await commands.execute(CommandIDs.newCluster, spec && { spec })) as
-        string | null;
+      const id = await newCluster(options, args.again as string | undefined);
       const cluster = id ? clusters.get(id) : undefined;
       if (attachment && cluster) {
         attachment.attach(cluster);
       }
     }
   });
+}
+
+/** Ask for a cluster; resolves to its id, or to null when the dialog was closed. */
+async function newCluster(
+  { app, tracker }: INotebookCommands,
+  again: string | undefined
+): Promise<string | null> {
+  if (again) {
+    return (await app.commands.execute(CommandIDs.startAgain, { id: again })) as string | null;
+  }
+  // What the kernel runs is what the workers should run.
+  const environment = tracker.currentWidget?.sessionContext.session?.kernel?.name;
+  return (await app.commands.execute(
+    CommandIDs.newCluster,
+    environment ? { spec: { environment } } : {}
+  )) as string | null;
 }
 
 function addOtherAttachmentCommands(options: INotebookCommands): void {

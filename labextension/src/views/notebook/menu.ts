@@ -27,7 +27,7 @@ export function openAttachmentMenu(
       add(CommandIDs.retryAttachment);
     }
     if (state.kind === 'ended') {
-      add(CommandIDs.startAgain, { id });
+      add(CommandIDs.attachNewCluster, { again: id });
     }
     add(CommandIDs.explainAttachment);
     menu.addItem({ type: 'separator' });

@@ -36,6 +36,15 @@ describe('choosing plots', () => {
     expect(chooser.getValue()).toEqual(['individual-task-stream', 'individual-profile-server']);
   });
 
+  it('gives the only one that the filter leaves where none is checked', async () => {
+    await open();
+    expect(chooser.getValue()).toEqual([]);
+    fireEvent.change(screen.getByRole('searchbox'), { target: { value: 'pro' } });
+    expect(chooser.getValue()).toEqual([]);
+    fireEvent.change(screen.getByRole('searchbox'), { target: { value: 'progr' } });
+    expect(chooser.getValue()).toEqual(['individual-progress']);
+  });
+
   it('says when no plot is called so', async () => {
     await open();
     fireEvent.change(screen.getByRole('searchbox'), { target: { value: 'zzz' } });
