@@ -141,7 +141,7 @@ class LocalBackend(Backend):
         try:
             await cluster.control.call("scale", workers=0)
             async with asyncio.timeout(CANCEL_TIMEOUT_S):
-                while (await cluster.control.call("status", events_since=0))["workers"]:
+                while (await cluster.control.call("status", events_since=0))["workers"]:  # noqa: ASYNC110
                     await asyncio.sleep(0.05)
         except TimeoutError:
             return False
