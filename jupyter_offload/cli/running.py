@@ -43,7 +43,8 @@ def run(command: Command, arguments: argparse.Namespace) -> int:
 
 def exit_status(error: OffloadError) -> int:
     """Return the exit status of an error."""
-    if isinstance(error, NotFound):
+    # An unknown profile or environment is a mistake in the request's body for HTTP; for a script it is one more missing thing.
+    if isinstance(error, NotFound) or error.code.value.startswith("unknown-"):
         return NOT_FOUND
     if isinstance(error, Unavailable):
         return UNAVAILABLE

@@ -13,6 +13,7 @@ from jupyter_offload.cli.running import exit_status
     [
         (problems.NotFound, "unknown-cluster", 3),
         (problems.BadInput, "invalid", 2),
+        (problems.BadInput, "unknown-profile", 3),
         (problems.Conflict, "name-in-use", 2),
         (problems.NotNow, "finished", 1),
         (problems.Unavailable, "timeout", 4),
