@@ -181,6 +181,8 @@ c.Spawner.cmd = {server!r}
 c.Spawner.args = ["--LabApp.news_url=None"] + {["--allow-root"] if os.getuid() == 0 else []!r}
 c.Spawner.default_url = "/lab"
 c.Spawner.poll_interval = 1
+c.LocalProcessSpawner.interrupt_timeout = 2
+c.LocalProcessSpawner.term_timeout = 2
 c.Spawner.start_timeout = 120
 c.Spawner.http_timeout = 120
 c.Spawner.environment = {{"XDG_RUNTIME_DIR": {str(runtime)!r}}}
