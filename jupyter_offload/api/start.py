@@ -6,6 +6,7 @@ the Jupyter server or the kernel does not touch it. Two doors may race: the lock
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -84,7 +85,8 @@ def ensure_keeper() -> Path:
     An older keeper is asked to hand over: it ends, its clusters go on, and the new one takes them up from the records.
 
     Raises:
-        Unavailable: no keeper answered within 30 s; the message quotes the last lines of its log.
+        Unavailable: no keeper answered within 30 s; the message quotes the last lines of its log. Or one of an older
+            release does not make room (``keeper-outdated``).
         Broken: the private folder for the socket cannot be used.
     """
     socket = locations.socket_path()
@@ -92,7 +94,9 @@ def ensure_keeper() -> Path:
     if health is not None and not _outdated(health):
         return socket
     if health is not None:
-        with httpx.Client(transport=httpx.HTTPTransport(uds=str(socket)), timeout=10) as http:
+        transport = httpx.HTTPTransport(uds=str(socket))
+        # it may be ending already
+        with contextlib.suppress(httpx.HTTPError), httpx.Client(transport=transport, timeout=10) as http:
             http.post("http://keeper/hand-over")
     log = locations.keeper_log_path()
     log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -107,6 +111,12 @@ def ensure_keeper() -> Path:
         if health is not None and not _outdated(health):
             return socket
         time.sleep(0.02)
+    if health is not None:
+        raise Unavailable(
+            ProblemCode.keeper_outdated,
+            f"A keeper of release {health.get('version')} runs and does not make room for this one, {__version__}.",
+            hint=f"End it; its clusters go on: kill {health.get('pid')}",
+        )
     tail = "\n".join(log.read_text(errors="replace").splitlines()[-5:]) if log.exists() else "(it wrote no log)"
     raise Unavailable(
         ProblemCode.keeper_unreachable,
