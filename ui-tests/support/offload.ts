@@ -37,7 +37,14 @@ export async function openNotebook(page: Page, path: string): Promise<Locator> {
   await execute(page, 'docmanager:open', { path });
   const notebook = page.locator('.jp-NotebookPanel:not(.lm-mod-hidden)');
   await notebook.waitFor();
-  await expect(page.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]:visible')).toBeVisible({ timeout: 60_000 });
+  await page.waitForFunction(
+    name => {
+      const panel = (window as unknown as { jupyterapp: any }).jupyterapp.shell.currentWidget;
+      return panel?.context?.path === name && panel.sessionContext.kernelDisplayStatus === 'idle';
+    },
+    path,
+    { timeout: 90_000 }
+  );
   return notebook;
 }
 
@@ -73,7 +80,7 @@ export async function runAllCells(page: Page, notebook: Locator): Promise<void> 
   const prompts = notebook.locator('.jp-CodeCell .jp-InputArea-prompt');
   await execute(page, 'notebook:run-all-cells');
   await expect
-    .poll(async () => (await prompts.allInnerTexts()).filter(text => !/\[\d+\]/.test(text)), { timeout: 150_000 })
+    .poll(async () => (await prompts.allTextContents()).filter(text => !/\[\d+\]/.test(text)), { timeout: 150_000 })
     .toEqual([]);
 }
 

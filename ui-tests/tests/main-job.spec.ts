@@ -20,7 +20,7 @@ test('a newcomer finds the Z peak on the workers of a new cluster', async ({ pag
   await expect(notebook.locator('.jp-OutputArea-output[data-mime-type="application/vnd.jupyter.stderr"]')).toHaveCount(0);
 
   // What the page shows, not what a kernel says: the fit, the plot and the tree of results.
-  const fitted = await notebook.locator('.jp-OutputArea-output', { hasText: 'mass ' }).first().innerText();
+  const fitted = await notebook.locator('.jp-OutputArea-output', { hasText: /mass\s+[\d.]+ ±/ }).first().innerText();
   const mass = Number(/mass\s+([0-9.]+)/.exec(fitted)?.[1]);
   expect(Math.abs(mass - 91.19)).toBeLessThan(0.1);
   const plot = notebook.locator('.jp-OutputArea-output img').last();
