@@ -12,13 +12,13 @@ export interface IActions {
 
 /** Say what the user did not ask for and needs to know: a failure, an end met on opening, versions that differ. */
 export function notifyOf(
-  attachment: Attachment,
+  attachment: Pick<Attachment, 'state' | 'changed'>,
   title: () => string,
   actions: IActions,
   trans: TranslationBundle
 ): void {
   let warned = '';
-  attachment.changed.connect((_, old: AttachmentState) => {
+  const say = (old: AttachmentState): void => {
     const { state } = attachment;
     const explain = { label: trans.__('Details'), callback: actions.explain };
     if (state.kind === 'failed') {
@@ -45,5 +45,8 @@ export function notifyOf(
         });
       }
     }
-  });
+  };
+  attachment.changed.connect((_, old) => say(old));
+  // A notebook may have met the end of its cluster when it was opened, before anybody listened.
+  say({ kind: 'detached' });
 }
