@@ -154,6 +154,9 @@ function queryString(query: Query): string {
   return text ? `?${text}` : '';
 }
 
+/** Answers that are not ours: the server refuses the user, or does not know our routes at all. */
+const FOREIGN_CODES: Record<number, string> = { 403: 'forbidden', 404: 'extension-missing' };
+
 /** Read a problem document; anything else (a proxy's page, a login redirect) becomes one. */
 async function readProblem(response: Response): Promise<OffloadProblem> {
   const text = await response.text();
@@ -167,7 +170,7 @@ async function readProblem(response: Response): Promise<OffloadProblem> {
     type: 'about:blank',
     title: response.statusText,
     status: response.status,
-    code: document.code ?? (response.status === 403 ? 'forbidden' : 'internal'),
+    code: document.code ?? FOREIGN_CODES[response.status] ?? 'internal',
     detail: document.detail ?? document.message ?? `${response.status} ${response.statusText}`,
     field: document.field ?? null,
     hint: document.hint ?? null,

@@ -84,6 +84,7 @@ describe('OffloadClient', () => {
 
   it.each([
     [403, '{"message": "Forbidden"}', 'forbidden', 'Forbidden', false],
+    [404, '<html>not found</html>', 'extension-missing', '404 Status', false],
     [502, '<html>bad gateway</html>', 'internal', '502 Status', true]
   ])(
     'understands a %i that is none of ours',

@@ -1,5 +1,6 @@
 import { act, cleanup, fireEvent, render, screen, within } from '@testing-library/react';
 import { afterEach, describe, expect, it, vi } from 'vitest';
+import { OffloadProblem } from '../../api/problem';
 import type { Cluster } from '../../api/types';
 import { cluster, FakeClient, makeModel, site } from '../../models/__tests__/fakes';
 import type { ICardActions } from '../cards/actions';
@@ -246,6 +247,12 @@ describe('the panel', () => {
     client.listClusters = () => Promise.reject(new Error('Away.'));
     await act(() => model.refresh());
     expect(screen.getByRole('alert').textContent).toContain('Away.');
+    client.listClusters = () =>
+      Promise.reject(OffloadProblem.from(new Error('x'), 'unreachable'));
+    await act(() => model.refresh());
+    expect(screen.getByRole('alert').textContent).toContain(
+      'The Jupyter server does not answer.'
+    );
     expect(card('a')).toBeTruthy();
   });
 

@@ -2,9 +2,9 @@ import { Dialog } from '@jupyterlab/apputils';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import { ReactWidget } from '@jupyterlab/ui-components';
 import type { FormState } from '../../models/formState';
-import { TranslationContext } from '../shared/context';
+import { problemWords } from '../../models/words';
+import { TranslationContext, useTrans } from '../shared/context';
 import { useSignal } from '../shared/hooks';
-import { useTrans } from '../shared/context';
 
 /** Lab's dialog for a form that the server may refuse: it stays open, with all that was typed, until it is accepted. */
 class FormDialog<F extends object, R> extends Dialog<R> {
@@ -101,13 +101,13 @@ export async function showForm<F extends object, R>(
 function FormProblem<F extends object, R>({ state }: { state: FormState<F, R> }): JSX.Element {
   const trans = useTrans();
   useSignal(state.changed);
-  const { problem } = state;
+  const words = state.problem && problemWords(state.problem, trans);
   return (
     <div className="jp-Offload-formProblem" aria-live="assertive">
-      {problem && (
+      {words && (
         <>
-          <p className="jp-Offload-fault">{problem.message}</p>
-          {problem.hint && <p className="jp-Offload-dim">{problem.hint}</p>}
+          <p className="jp-Offload-fault">{words.message}</p>
+          {words.hint && <p className="jp-Offload-dim">{words.hint}</p>}
         </>
       )}
       {state.isBusy && <p className="jp-Offload-dim">{trans.__('Asking the server.')}</p>}

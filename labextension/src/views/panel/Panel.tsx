@@ -1,6 +1,7 @@
 import { addIcon, refreshIcon } from '@jupyterlab/ui-components';
 import { type ReactNode, useState } from 'react';
 import { formatDuration } from '../../models/quantities';
+import { problemWords } from '../../models/words';
 import type { IClusterModel } from '../../tokens';
 import type { ICardActions } from '../cards/actions';
 import { Card } from '../cards/Card';
@@ -96,11 +97,12 @@ function Trouble({ model }: { model: IClusterModel }): JSX.Element | null {
   if (!error) {
     return null;
   }
+  const { message, hint } = problemWords(error, trans);
   return (
     <div className="jp-Offload-trouble" role="alert">
-      <p className="jp-Offload-fault">{error.message}</p>
+      <p className="jp-Offload-fault">{message}</p>
       <p className="jp-Offload-dim">
-        {error.hint ? `${error.hint} ` : ''}
+        {hint ? `${hint} ` : ''}
         {heardAt !== null &&
           trans.__(
             'Shown is what was heard %1 ago; clusters go on.',
