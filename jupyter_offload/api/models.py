@@ -20,6 +20,10 @@ ID_PATTERN = r"^[a-z0-9][a-z0-9-]{5,39}$"
 SLUG_PATTERN = r"^[a-z0-9][a-z0-9-]{0,39}$"
 #: Hard ceiling of the schema; the real limit is the profile's and is far lower.
 MAXIMUM_WORKERS = 10_000
+#: Ten years: an end beyond the calendar cannot be computed.
+MAXIMUM_S = 10 * 365 * 86400
+#: What JavaScript still counts exactly.
+MAXIMUM_BYTES = 2**53 - 1
 
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*\Z")
@@ -39,8 +43,9 @@ def _check_modules(modules: list[str]) -> list[str]:
     return modules
 
 
-Bytes = Annotated[int, BeforeValidator(parse_bytes), Field(ge=1)]
-Seconds = Annotated[int, BeforeValidator(parse_duration_s), Field(ge=0)]
+# The limits stand before the parser, so that JSON Schema has them too.
+Bytes = Annotated[int, Field(ge=1, le=MAXIMUM_BYTES), BeforeValidator(parse_bytes)]
+Seconds = Annotated[int, Field(ge=0, le=MAXIMUM_S), BeforeValidator(parse_duration_s)]
 EnvironmentVariables = Annotated[dict[str, str], AfterValidator(_check_env)]
 Modules = Annotated[list[str], AfterValidator(_check_modules)]
 

@@ -165,7 +165,9 @@ def from_document(document: ProblemDocument) -> OffloadError:
     if document.status == 409:
         finished = document.code in (ProblemCode.not_running, ProblemCode.finished)
         kind = NotNow if finished else Conflict
+    # a newer keeper may have codes that this release does not know
+    code = document.code if document.code in set(ProblemCode) else ProblemCode.internal
     return kind(
-        document.code, document.detail, field=document.field, hint=document.hint,
+        code, document.detail, field=document.field, hint=document.hint,
         errors=document.errors, request_id=document.request_id,
     )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from fractions import Fraction
 
 _BYTES = {
     "": 1, "b": 1,
@@ -10,7 +11,7 @@ _BYTES = {
     "ki": 2**10, "kib": 2**10, "mi": 2**20, "mib": 2**20, "gi": 2**30, "gib": 2**30, "ti": 2**40, "tib": 2**40,
 }  # fmt: skip
 _SECONDS = {"": 1, "s": 1, "sec": 1, "min": 60, "m": 60, "h": 3600, "d": 86400}
-_QUANTITY = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*\Z")
+_QUANTITY = re.compile(r"\s*([0-9]{1,30}(?:\.[0-9]{1,30})?)\s*([A-Za-z]*)\s*\Z")
 
 
 def _parse(value: object, units: dict[str, int], what: str, example: str) -> int:
@@ -23,7 +24,7 @@ def _parse(value: object, units: dict[str, int], what: str, example: str) -> int
     match = _QUANTITY.match(value) if isinstance(value, str) else None
     if match is None or match[2].lower() not in units:
         raise ValueError(f"{value!r} is not {what}; write for example {example}")
-    return int(float(match[1]) * units[match[2].lower()])
+    return int(Fraction(match[1]) * units[match[2].lower()])
 
 
 def parse_bytes(value: object) -> int:
@@ -49,9 +50,13 @@ def format_bytes(value: int) -> str:
     amount = float(value)
     for unit in ("B", "KiB", "MiB", "GiB"):
         if amount < 1024:
-            return f"{amount:.3g} {unit}"
+            return f"{_short(amount)} {unit}"
         amount /= 1024
-    return f"{amount:.3g} TiB"
+    return f"{_short(amount)} TiB"
+
+
+def _short(amount: float) -> str:
+    return f"{amount:.0f}" if amount >= 100 else f"{amount:.3g}"
 
 
 def format_duration(seconds: float) -> str:
