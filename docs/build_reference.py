@@ -73,8 +73,14 @@ def _default(field: Mapping[str, Any], required: bool) -> str:
     return f"`{value}`" if value not in ("", [], {}) else "empty"
 
 
-def _unit(name: str) -> str:
-    return {"bytes": " (bytes, or as `4 GiB`)", "s": " (seconds, or as `2 h`)"}.get(name.rsplit("_", 1)[-1], "")
+_UNITS = {"bytes": "integer (bytes, or as `4 GiB`)", "s": "integer (seconds, or as `2 h`)"}
+
+
+def _kind(name: str, of: Mapping[str, Any]) -> str:
+    """Return a field's type; a quantity's limits are no more than what a computer can count, and not worth saying."""
+    kind = type_of(of)
+    unit = _UNITS.get(name.rsplit("_", 1)[-1])
+    return re.sub(r"integer( \(at [^)]*\))?", unit, kind) if unit else kind
 
 
 def field_table(name: str, schemas: Mapping[str, Any], *, anchors: bool = True) -> str:
@@ -82,12 +88,10 @@ def field_table(name: str, schemas: Mapping[str, Any], *, anchors: bool = True) 
     schema = schemas[name]
     lines = ["| field | type | default | meaning |", "|---|---|---|---|"]
     for field, of in schema.get("properties", {}).items():
-        kind = type_of(of) if anchors else re.sub(r"\[(\w+)\]\(#\w+\)", r"\1", type_of(of))
+        kind = _kind(field, of) if anchors else re.sub(r"\[(\w+)\]\(#\w+\)", r"\1", _kind(field, of))
         meaning = str(of.get("description", ""))
         default = _default(of, field in schema.get("required", ()))
-        lines.append(
-            f"| `{field}` | {kind}{_unit(field) if not anchors else ''} | {default} | {meaning} |".replace("  ", " ")
-        )
+        lines.append(f"| `{field}` | {kind} | {default} | {meaning} |".replace("  ", " "))
     return "\n".join(lines) + "\n"
 
 

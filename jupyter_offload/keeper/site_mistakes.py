@@ -77,6 +77,8 @@ def _type_and_range(kind: str, context: dict[str, Any], shown: str, name: str) -
         word, key, remedy = limits[kind]
         if name.endswith("_bytes"):
             return f"{shown} is no memory to work with.", f"Write for example {name}: 2 GiB"
+        if name.endswith("_s"):
+            return f"{shown} is {word} what a clock can show.", f"Write for example {name}: 2 h"
         return f"{shown} is {word} the {context[key]} allowed.", f"Write {remedy} {context[key]}."
     if kind.startswith("int_"):
         return f"{shown} is not a whole number.", f"Write for example {name}: 4"
