@@ -8,7 +8,7 @@ from typing import Any
 
 import cloudpickle
 import pytest
-from process_tree import TreeOfOne, Zygote
+from process_tree import TreeOfOne, Zygote, clean_environment
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -21,7 +21,7 @@ def send_functions_by_value(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def zygote() -> Iterator[Zygote]:
-    one = Zygote()
+    one = Zygote(env=clean_environment(OF_THE_ZYGOTE="must not be inherited"))
     yield one
     one.dispose()
 

@@ -70,6 +70,18 @@ def test_killed_supervisor_takes_everything_with_it(start_either: Start) -> None
     until(lambda: all_gone(members), timeout_s=10)
 
 
+def test_killed_supervisor_takes_a_stuck_task_with_it(start: Start) -> None:
+    tree = start(workers=1)
+    tree.connected(1)
+    assert tree.supervisor is not None
+    members = identities(tree.members())
+    with tree.client() as client:
+        _stuck = client.submit(time.sleep, 3600)
+        until(lambda: tree.status()["workers"][0]["executing"] == 1)
+        os.kill(tree.supervisor[0], signal.SIGKILL)
+        until(lambda: all_gone(members), timeout_s=10)
+
+
 def test_sigterm_to_the_supervisor_stops_in_order(start_either: Start) -> None:
     tree = start_either()
     tree.connected(2)

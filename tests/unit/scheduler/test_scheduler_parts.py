@@ -9,6 +9,7 @@ import socket
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from jupyter_offload.scheduler.files import last_lines, write_json
 from jupyter_offload.scheduler.journal import Journal
 from jupyter_offload.scheduler.launch import BadLaunch, read_launch
 from jupyter_offload.scheduler.line import Line, encode
+from jupyter_offload.scheduler.process import is_alive, process_start
 
 LAUNCH: dict[str, Any] = {
     "protocol": 1, "cluster": {"id": "c", "name": "n", "owner": "o"}, "folder": "/f", "runtime": "/r", "spill": "/s",
@@ -144,3 +146,22 @@ def test_the_process_helper_needs_the_standard_library_only() -> None:
     code = "import sys, jupyter_offload.scheduler.process; print({'dask', 'distributed', 'tornado', 'pydantic'} & {*sys.modules})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_children_watch_their_parent_where_the_kernel_does_not() -> None:
+    child = (
+        "import os, sys, time; sys.platform = 'darwin'; from jupyter_offload.scheduler import become;"
+        "become._die_with_parent(os.getppid()); print(os.getpid(), flush=True); time.sleep(600)"
+    )
+    parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"
+    process = subprocess.Popen([sys.executable, "-c", parent], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    pid = int(process.stdout.readline())
+    start = process_start(pid)
+    assert start is not None
+    process.kill()
+    process.wait(10)
+    end = time.monotonic() + 30
+    while is_alive(pid, start) and time.monotonic() < end:
+        time.sleep(0.02)
+    assert not is_alive(pid, start)
