@@ -20,7 +20,14 @@ from ..doors import WORKERS, Door, Local, Offload, wait_for
 from ..report import Result, interleave
 from ..workspace import workspace
 
-UNITS = {"events per CPU second": "M/s", "wall": "s", "peak": "MiB", "at rest": "MiB", "at rest, PSS": "MiB"}
+UNITS = {
+    "events per CPU second": "M/s",
+    "wall": "s",
+    "peak": "MiB",
+    "at rest": "MiB",
+    "at rest, PSS": "MiB",
+    "page faults an event": "",
+}
 EVENTS, FILES, STEP = 2_000_000, 4, 250_000
 #: Long enough for a worker to notice that it is idle and to give memory back.
 REST_S = 6.0
@@ -39,6 +46,11 @@ def _peak_mib(pid: int) -> float:
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) / 1024
 
 
+def _faults(pids: Sequence[int]) -> int:
+    """Return the minor page faults of these processes so far: what the allocator's setting is about."""
+    return sum(int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[7]) for pid in pids)
+
+
 def _cpu_s(pids: Sequence[int]) -> float:
     return sum(t.user + t.system for t in (psutil.Process(pid).cpu_times() for pid in pids))
 
@@ -51,6 +63,7 @@ def measure(pids: Sequence[int], compute: Callable[[], int], expected: list[int]
     """
     if sys.platform == "linux":
         _reset_peak(pids)
+    faults = _faults(pids) if sys.platform == "linux" else 0
     cpu, began = _cpu_s(pids), time.monotonic()
     pairs = compute()
     wall, cpu = time.monotonic() - began, _cpu_s(pids) - cpu
@@ -60,6 +73,7 @@ def measure(pids: Sequence[int], compute: Callable[[], int], expected: list[int]
     measured = {"events per CPU second": EVENTS / cpu / 1e6, "wall": wall}
     if sys.platform == "linux":
         measured["peak"] = max(map(_peak_mib, pids))
+        measured["page faults an event"] = (_faults(pids) - faults) / EVENTS
     time.sleep(REST_S)
     resting = [psutil.Process(pid).memory_full_info() for pid in pids]
     measured["at rest"] = max(m.rss for m in resting) / 2**20
