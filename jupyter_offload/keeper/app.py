@@ -168,7 +168,12 @@ class Keeper:
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._over)
+
+    def _over(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("background work failed", exc_info=task.exception())
 
     # ------------------------------------------------------------ in the background
     async def _prepare_zygote(self) -> None:
@@ -182,10 +187,10 @@ class Keeper:
     async def _housekeeping(self) -> None:
         """See what keepers on other hosts changed, and forget what is old."""
         while True:
-            for record in leftovers.outdated(self.store.all(), time.time()):
-                await self.clusters.delete(record.id, None)
             await asyncio.sleep(HOUSEKEEPING_S)
             try:
+                for record in leftovers.outdated(self.store.all(), time.time()):
+                    await self.clusters.delete(record.id, None)
                 if await self.store.reload_foreign():
                     self._wake_all()
             except OffloadError as error:

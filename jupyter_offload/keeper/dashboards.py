@@ -57,10 +57,6 @@ class Dashboards:
             self._plots[socket] = sorted(plots, key=lambda p: p.title)
         return DashboardTarget(socket=str(socket), plots=self._plots[socket])
 
-    def forget(self, socket: Path) -> None:
-        """Ask anew next time."""
-        self._plots.pop(socket, None)
-
 
 def _title(text: str) -> str:
     return text.removeprefix("Individual ").strip()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import re
 import socket
@@ -221,7 +222,10 @@ def _parameter(query: Query, text: str) -> Any:
         if query.kind == "integer":
             return int(text)
         if query.kind == "number":
-            return float(text)
+            number = float(text)
+            if not math.isfinite(number):
+                raise ValueError(text)  # noqa: TRY301
+            return number
         if query.kind == "boolean":
             return {"true": True, "1": True, "false": False, "0": False}[text.lower()]
     except (ValueError, KeyError) as error:

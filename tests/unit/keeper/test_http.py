@@ -100,7 +100,9 @@ async def test_query_is_parsed(http, asked) -> None:
     assert asked.call.query == {"since": 7, "timeout_s": 0.5}
 
 
-@pytest.mark.parametrize(("name", "value"), [("since", "x"), ("timeout_s", "soon"), ("sinse", "1")])
+@pytest.mark.parametrize(
+    ("name", "value"), [("since", "x"), ("timeout_s", "soon"), ("timeout_s", "nan"), ("sinse", "1")]
+)
 async def test_bad_query_names_the_parameter(http, name, value) -> None:
     document = problem(await http.get("/changes", params={name: value}), 422, "invalid")
     assert document["field"] == name and document["hint"]
