@@ -36,7 +36,7 @@ beforeEach(async () => {
 
 describe('clusters among what is running', () => {
   it('are those that run or start, with their workers or phase', () => {
-    const items = manager.running({});
+    const items = manager.running({ mode: 'list' });
     expect(items.map(it => [it.label(), it.detail?.()])).toEqual([
       ['zmumu', '2 workers'],
       ['hpo', 'starting']
@@ -45,7 +45,7 @@ describe('clusters among what is running', () => {
   });
 
   it('open their card and are shut down by the command that asks', () => {
-    const [item] = manager.running({});
+    const [item] = manager.running({ mode: 'list' });
     item.open?.();
     item.shutdown?.();
     expect(model.selected).toBe('zmumu');
