@@ -28,7 +28,10 @@ beforeEach(async () => {
   executed = [];
   const commands = new CommandRegistry();
   for (const id of [CommandIDs.openPanel, CommandIDs.stop]) {
-    commands.addCommand(id, { execute: args => executed.push([id, { ...args }]) });
+    commands.addCommand(id, {
+      describedBy: { args: { type: 'object', properties: {} } },
+      execute: args => executed.push([id, { ...args }])
+    });
   }
   const managers = { add: (it: IRunningSessions.IManager) => (manager = it) };
   await runningPlugin.activate({ commands } as never, model, managers, null);
