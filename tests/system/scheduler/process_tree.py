@@ -270,7 +270,9 @@ class Zygote:
             [python, str(ENTRY), "zygote", str(self.socket)], env=env or clean_environment(), stdin=subprocess.DEVNULL
         )
         until(lambda: self.socket.exists() or self.process.poll() is not None)
-        assert self.process.poll() is None, f"the zygote ended with {self.process.returncode}"
+        if self.process.poll() is not None:
+            shutil.rmtree(self.folder)
+            raise AssertionError(f"the zygote ended with {self.process.returncode}")
         self._connection = socket.socket(socket.AF_UNIX)
         self._connection.settimeout(TIMEOUT_S)
         self._connection.connect(str(self.socket))
