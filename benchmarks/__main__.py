@@ -6,6 +6,7 @@ Nothing heavy is imported here: worker processes that a LocalCluster spawns impo
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -27,6 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given.rounds < 1:
         parser.error(f"--rounds {given.rounds} is below 1; write for example --rounds 5")
 
+    # Ended from outside, it ends what it started, as after Ctrl-C.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     about, results = machine(), []
     for name in given.parts or PARTS:
         print(f"{name}: {PARTS[name]}", file=sys.stderr, flush=True)
