@@ -98,7 +98,7 @@ class DashboardPage(ExtensionHandlerJinjaMixin, ExtensionHandlerMixin, JupyterHa
             self.render_template(
                 "offload-dashboard.html",
                 title=record["name"],
-                plots=plots,
+                plots=[{"title": "Overview", "path": "status"}, *plots],  # Dask's own start page leads to the others
                 ticket_url=f"{self.base_url}{PREFIX}/clusters/{record['id']}/dashboard/ticket",
             )
         )

@@ -78,7 +78,7 @@ class Dashboard:
 @pytest_asyncio.fixture
 async def dashboard(keeper: Any, runtime_folder: Path) -> AsyncIterator[Dashboard]:
     made = Dashboard(runtime_folder / "dashboard.sock")
-    target = {"socket": str(made.socket), "plots": [{"title": "Status", "path": "status"}]}
+    target = {"socket": str(made.socket), "plots": [{"title": "Task Stream", "path": "individual-task-stream"}]}
     keeper.answers[("GET", "/clusters/zmumu-1234/dashboard")] = (200, {}, target)
     yield made
     made.server.stop()
@@ -320,7 +320,8 @@ async def test_the_page_shows_a_sandboxed_frame(
     page = answer.body.decode()
     assert 'sandbox="allow-scripts"' in page
     assert f'data-ticket-url="{jp_base_url}{PREFIX}/clusters/zmumu-1234/dashboard/ticket"' in page
-    assert '<option value="status">Status</option>' in page
+    assert '<option value="status">Overview</option>' in page
+    assert '<option value="individual-task-stream">Task Stream</option>' in page
     assert "script-src 'self'" in answer.headers["Content-Security-Policy"]
     script = page.split('<script src="')[1].split('"')[0]
     assert script.startswith(jp_base_url)
