@@ -6,7 +6,9 @@ import asyncio
 import builtins
 import contextlib
 import json
+import os
 import shlex
+import signal
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -162,12 +164,12 @@ async def _run(candidate: Candidate) -> Mapping[str, Any] | _Probed:
     try:
         out, err = await asyncio.wait_for(process.communicate(_PROBE_SOURCE), TIMEOUT_S)
     except TimeoutError:
-        process.kill()
+        _end(process)
         await process.wait()
         hint = "Try again: its file system may be slow. If it stays so, run it by hand to see what it waits for."
         return _Probed(problem=f"{candidate.python} did not answer within {TIMEOUT_S:.0f} s.", hint=hint)
     except asyncio.CancelledError:
-        process.kill()
+        _end(process)
         raise
     try:
         # a sitecustomize may print before us
@@ -180,6 +182,12 @@ async def _run(candidate: Candidate) -> Mapping[str, Any] | _Probed:
     said = last[0][:200] if last else "it said nothing"
     problem = f"{candidate.python} is no working Python: exit status {process.returncode}, {said}"
     return _Probed(problem=problem, hint=f"Run it by hand to see the fault: {shlex.quote(candidate.python)} -c ''")
+
+
+def _end(process: asyncio.subprocess.Process) -> None:
+    """Kill a Python with all it started: a wrapper has the real one as its child."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _lacking(python: str, found: Mapping[str, Any]) -> tuple[str | None, str | None]:
