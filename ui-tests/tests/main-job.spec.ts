@@ -13,7 +13,7 @@ test('a newcomer finds the Z peak on the workers of a new cluster', async ({ pag
   await newCluster(page, panel, { name: 'zmumu', workers: 2 });
   const zmumu = card(panel, 'zmumu');
   await running(zmumu);
-  await expect(zmumu.getByText('2 workers connected')).toBeVisible();
+  await expect(zmumu.getByText('2 of 2 workers connected')).toBeVisible();
 
   const notebook = await openNotebook(page, 'zmumu-uproot.ipynb');
   await runAllCells(page, notebook);

@@ -40,8 +40,7 @@ test('an attached notebook keeps its cluster over kernel restart and reload', as
   expect(await runCell(page, notebook, 'print(client.submit(lambda: 6 * 7).result())')).toContain('42');
 
   await execute(page, 'kernelmenu:restart');
-  const restart = page.getByRole('dialog').getByRole('button', { name: 'Restart' });
-  await restart.click();
+  await page.getByRole('dialog').getByRole('button', { name: 'Confirm Kernel Restart' }).click();
   await expect
     .poll(() => runCell(page, notebook, 'print(client.submit(lambda: 6 * 7).result())').catch(() => ''), { timeout: 60_000 })
     .toContain('42');
@@ -65,7 +64,7 @@ test('clusters are in the running panel, the status bar, the launcher, the palet
   await running(card(panel, 'seen'));
   await expect(page.locator('.jp-Offload-statusButton')).toContainText(/cluster/);
   await execute(page, 'launcher:create');
-  await expect(page.locator('.jp-LauncherCard', { hasText: 'New cluster' })).toBeVisible();
+  await expect(page.locator('.jp-LauncherCard:visible', { hasText: 'New Cluster' }).last()).toBeVisible();
   await execute(page, 'apputils:activate-command-palette');
   await page.keyboard.type('offload');
   await expect(page.getByRole('option').or(page.locator('.lm-CommandPalette-item')).filter({ hasText: /cluster/i }).first()).toBeVisible();
