@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from .servers import JupyterServer
-from .workspace import Workspace, entered, until
+from .workspace import Workspace, environment, until
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -96,7 +96,7 @@ class Offload(Door):
         if self._direct is None:
             from jupyter_offload.api.start import ensure_keeper
 
-            with entered(self._place):
+            with environment(self._place.environment):
                 socket = ensure_keeper()
             self._direct = httpx.Client(
                 transport=httpx.HTTPTransport(uds=str(socket)), base_url="http://keeper", timeout=LIMIT_S

@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,9 @@ from typing import TypeVar
 import psutil
 
 T = TypeVar("T")
+#: As it was at the start: the nannies of a LocalCluster write allocator settings into this process's environment, and
+#: every process started later would run with them.
+PRISTINE = dict(os.environ)
 
 
 def until(look: Callable[[], T], limit_s: float = 60, step_s: float = 0.002) -> T:
@@ -39,17 +42,17 @@ class Workspace:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Return this process's environment with every place of Jupyter's and ours moved into the folder."""
+        """Return the environment of the start with every place of Jupyter's and ours moved into the folder."""
         root = Path(__file__).resolve().parent.parent
         return {
-            **os.environ,
+            **PRISTINE,
             "JUPYTER_DATA_DIR": str(self.folder / "data"),
             "JUPYTER_CONFIG_DIR": str(self.folder / "config"),
             "JUPYTER_RUNTIME_DIR": str(self.folder / "runtime"),
             "XDG_RUNTIME_DIR": str(self.folder / "x"),
             "IPYTHONDIR": str(self.folder / "ipython"),
             "PYTHONPATH": os.pathsep.join(
-                filter(None, [str(root), str(self.folder / "python"), os.environ.get("PYTHONPATH")])
+                filter(None, [str(root), str(self.folder / "python"), PRISTINE.get("PYTHONPATH")])
             ),
         }
 
@@ -90,10 +93,14 @@ def workspace() -> Iterator[Workspace]:
 
 
 @contextmanager
-def entered(place: Workspace) -> Iterator[None]:
-    """Let this process itself use the world of ``place``: ``KeeperClient`` finds its keeper by the environment."""
+def environment(wanted: Mapping[str, str]) -> Iterator[None]:
+    """Give this process, and those it starts meanwhile, exactly this environment.
+
+    With that of a ``Workspace``, ``KeeperClient`` finds the keeper of its world.
+    """
     before = dict(os.environ)
-    os.environ.update(place.environment)
+    os.environ.clear()
+    os.environ.update(wanted)
     try:
         yield
     finally:

@@ -18,7 +18,7 @@ import psutil
 from .. import analysis
 from ..doors import WORKERS, Door, Local, Offload, wait_for
 from ..report import Result, interleave
-from ..workspace import workspace
+from ..workspace import PRISTINE, environment, workspace
 
 UNITS = {
     "events per CPU second": "M/s",
@@ -105,7 +105,8 @@ def run(rounds: int, say: Callable[[str], None]) -> Result:
     result, expected = Result(f"Z to mu mu, {EVENTS / 1e6:g} million events in {len(tasks)} tasks", UNITS), list[int]()
     with ExitStack() as stack:
         pool = stack.enter_context(ProcessPoolExecutor(1, mp_context=get_context("spawn")))
-        pid = pool.submit(os.getpid).result(60)
+        with environment(PRISTINE):
+            pid = pool.submit(os.getpid).result(60)
         cases: dict[str, Callable[[], dict[str, float]]] = {
             PLAIN: lambda: measure([pid], lambda: pool.submit(analysis.count_all, tasks).result(600), expected)
         }

@@ -1,6 +1,7 @@
 """The arithmetic and the report of the benchmarks; what they measure is run by hand on a quiet machine."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from benchmarks import report, stats
 from benchmarks.parts import PARTS, load
-from benchmarks.workspace import until, workspace
+from benchmarks.workspace import PRISTINE, environment, until, workspace
 
 ROOT = Path(__file__).parents[3]
 numbers = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=30)
@@ -152,3 +153,16 @@ def test_until_gives_up():
     with pytest.raises(TimeoutError, match=r"nothing within 0\.05 s"):
         until(lambda: False, 0.05)
     assert time.monotonic() >= start + 0.05
+
+
+def test_what_a_localcluster_leaves_in_the_environment_reaches_no_other_case(monkeypatch):
+    """Dask's nannies set allocator variables in the process that starts them."""
+    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "65536")
+    assert "MALLOC_TRIM_THRESHOLD_" not in PRISTINE
+    with workspace() as place:
+        assert "MALLOC_TRIM_THRESHOLD_" not in place.environment
+        with environment(place.environment):
+            assert os.environ["JUPYTER_DATA_DIR"] == str(place.folder / "data")
+            assert "MALLOC_TRIM_THRESHOLD_" not in os.environ
+    assert os.environ["MALLOC_TRIM_THRESHOLD_"] == "65536"
+    assert "JUPYTER_DATA_DIR" not in os.environ or os.environ["JUPYTER_DATA_DIR"] != str(place.folder / "data")
