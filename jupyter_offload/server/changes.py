@@ -44,13 +44,13 @@ class ChangeRelay:
     async def _run(self) -> None:
         delay_s = _FIRST_DELAY_S
         while True:
-            self._wake.clear()
             try:
                 await self._follow()
                 delay_s = _FIRST_DELAY_S
             except OffloadError as error:
-                if self._clusters_active == 0:
+                if self._clusters_active == 0 and not self._link.connected:
                     self._log.debug("jupyter_offload: the keeper rests")
+                    self._wake.clear()  # whoever asked before it went to rest needs it no more
                     await self._wake.wait()
                     self._clusters_active = None  # not known again before it answered
                     continue
@@ -59,12 +59,12 @@ class ChangeRelay:
                 delay_s = min(2 * max(delay_s, 0.5), _LONGEST_DELAY_S)
 
     async def _follow(self) -> None:
+        self._clusters_active = int((await self._ask("/health", 10))["clusters_active"])
         changes = await self._ask(f"/changes?since={self._revision}&timeout_s={_POLL_S}", _POLL_S + 10)
         # Also backwards: a keeper that had to begin with a new store counts from the start again.
         if changes["revision"] != self._revision:
             self._revision = changes["revision"]
             self._emit(changes)
-        self._clusters_active = int((await self._ask("/health", 10))["clusters_active"])
 
     async def _ask(self, target: str, timeout_s: float) -> dict[str, Any]:
         answer = await self._link.fetch("GET", target, timeout_s=timeout_s, retry=False)

@@ -57,6 +57,11 @@ class KeeperLink:
         self._socket: Path | None = None
         self._starting: asyncio.Future[Path] | None = None
 
+    @property
+    def connected(self) -> bool:
+        """Whether a keeper is known, or is just being started for somebody."""
+        return self._socket is not None or self._starting is not None
+
     async def fetch(
         self, method: str, target: str, *, timeout_s: float | None = None, retry: bool = True, **options: Any
     ) -> HTTPResponse:
