@@ -71,6 +71,8 @@ export interface IClusterModel {
   /** Newest first. A cluster just asked for is in it at once, before the server answered. */
   readonly clusters: readonly Cluster[];
   readonly sites: readonly Site[];
+  /** Whether the server has said once which sites there are; before, an empty list means nothing. */
+  readonly areSitesKnown: boolean;
   /** Revision of the store that `clusters` shows; -1 before the first answer. */
   readonly revision: number;
   /** Whether the server has answered once. */

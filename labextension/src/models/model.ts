@@ -46,6 +46,10 @@ export class ClusterModel implements IClusterModel, IDisposable {
     return this._sites;
   }
 
+  get areSitesKnown(): boolean {
+    return this._areSitesKnown;
+  }
+
   get revision(): number {
     return this._store.revision;
   }
@@ -160,6 +164,7 @@ export class ClusterModel implements IClusterModel, IDisposable {
   async refreshSites(): Promise<void> {
     try {
       this._sites = await this._client.listSites();
+      this._areSitesKnown = true;
       this._changed.emit();
     } catch (error) {
       // The list of clusters says when the server is not there; sites then are as heard last.
@@ -359,6 +364,7 @@ export class ClusterModel implements IClusterModel, IDisposable {
   private readonly _clusterChanged = new Signal<this, IClusterModel.IClusterChange>(this);
   private readonly _selectedChanged = new Signal<this, string | null>(this);
   private _sites: readonly Site[] = [];
+  private _areSitesKnown = false;
   private _environments: Promise<Environment[]> | null = null;
   private _error: OffloadProblem | null = null;
   private _heardAt: number | null = null;

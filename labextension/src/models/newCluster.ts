@@ -8,6 +8,7 @@ import {
   type FieldMessages,
   findProfile,
   type IClusterForm,
+  isUsable,
   specOf,
   withProfile
 } from './form';
@@ -24,12 +25,17 @@ export class NewClusterState extends FormState<IClusterForm, Cluster> {
     private readonly _trans: TranslationBundle
   ) {
     super(form);
+    _model.changed.connect(this._onModel, this);
     void this._readEnvironments();
     void this._debouncer.invoke();
   }
 
   get sites(): readonly Site[] {
     return this._model.sites;
+  }
+
+  get areSitesKnown(): boolean {
+    return this._model.areSitesKnown;
   }
 
   get site(): Site | undefined {
@@ -68,6 +74,7 @@ export class NewClusterState extends FormState<IClusterForm, Cluster> {
 
   dispose(): void {
     this._isDisposed = true;
+    this._model.changed.disconnect(this._onModel, this);
     this._debouncer.dispose();
   }
 
@@ -81,6 +88,20 @@ export class NewClusterState extends FormState<IClusterForm, Cluster> {
 
   protected send(): Promise<Cluster> {
     return this._model.create(specOf(this.form));
+  }
+
+  /** Sites may come, or their numbers change, while the dialog is open. */
+  private _onModel(): void {
+    if (this._shownSites === this.sites) {
+      return;
+    }
+    this._shownSites = this.sites;
+    const first = this.sites.find(isUsable);
+    if (!this.form.site && first) {
+      this.setSite(first.name);
+    } else {
+      this.emit();
+    }
   }
 
   /** While the request is under way, the card of this very cluster is there already: its name is not taken. */
@@ -127,6 +148,7 @@ export class NewClusterState extends FormState<IClusterForm, Cluster> {
     }
   }
 
+  private _shownSites: readonly Site[] | null = null;
   private _environments: Environment[] | null = null;
   private _preview: Preview | null = null;
   private _asked = 0;

@@ -1,8 +1,8 @@
 import { act, cleanup, fireEvent, render, screen, within } from '@testing-library/react';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { OffloadProblem } from '../../api/problem';
-import type { Cluster } from '../../api/types';
-import { cluster, FakeClient, makeModel, site } from '../../models/__tests__/fakes';
+import type { Cluster, Site } from '../../api/types';
+import { cluster, Deferred, FakeClient, makeModel, site } from '../../models/__tests__/fakes';
 import type { ICardActions } from '../cards/actions';
 import { Panel } from '../panel/Panel';
 
@@ -229,6 +229,33 @@ describe('the panel', () => {
     const { onNew } = await show();
     fireEvent.click(screen.getByRole('button', { name: 'New cluster…' }));
     expect(onNew).toHaveBeenCalledTimes(1);
+  });
+
+  it('says that there is no site only once the server has said so', async () => {
+    const { client, model } = await show();
+    expect(screen.getByRole('list', { name: 'Sites' })).toBeTruthy();
+    cleanup();
+    const sites = new Deferred<Site[]>();
+    client.listSites = () => sites.promise;
+    const early = makeModel(client);
+    render(
+      <Panel
+        model={early}
+        actions={actions()}
+        readTimeline={() => Promise.resolve([])}
+        onNew={vi.fn()}
+        onRefresh={vi.fn()}
+      />
+    );
+    const asked = early.refreshSites();
+    await act(() => early.refresh());
+    const section = screen.getByRole('region', { name: 'Sites' });
+    expect(section.textContent).toContain('Asking the server.');
+    expect(section.textContent).not.toContain('administrator');
+    sites.resolve([]);
+    await act(() => asked);
+    expect(section.textContent).toContain('an administrator declares one');
+    expect(model.areSitesKnown).toBe(true);
   });
 
   it('says changes of phase to screen readers', async () => {

@@ -100,6 +100,24 @@ describe('the New-cluster dialog', () => {
     expect(cnaf.closest('label')?.textContent).toContain('Draining.');
   });
 
+  it('asks for sites that were not heard yet, and takes the first when they come', async () => {
+    const { client, model } = await make(fake => {
+      fake.listSites = () => Promise.reject(new Error('Away.'));
+    });
+    const form = { ...startForm([], [], {}, ''), name: 'zmumu' };
+    const state = new NewClusterState(model, form, trans);
+    render(<NewCluster state={state} kernel={null} />);
+    const where = screen.getByRole('group', { name: 'Where' });
+    expect(where.textContent).toBe('WhereAsking the server.');
+    client.listSites = () => Promise.resolve([]);
+    await act(() => model.refreshSites());
+    expect(where.textContent).toContain('There is no site');
+    client.listSites = () => Promise.resolve([site('local')]);
+    await act(() => model.refreshSites());
+    expect((screen.getByRole('radio') as HTMLInputElement).checked).toBe(true);
+    expect(state.form.profile).toBe('small');
+  });
+
   it('marks the environment of the kernel, greys the unusable with the remedy, warns of another Python', async () => {
     const { state } = await show();
     expect(option(/^Python 3/).textContent).toContain('(same versions as this kernel)');

@@ -62,6 +62,7 @@ export function NewCluster({ state, kernel }: INewClusterProps): JSX.Element {
       </div>
       <SiteCards
         sites={state.sites}
+        isKnown={state.areSitesKnown}
         chosen={form.site}
         message={messages.site}
         onChoose={name => state.setSite(name)}

@@ -7,13 +7,16 @@ import { useNow } from '../shared/hooks';
 
 interface ISiteCardsProps {
   sites: readonly Site[];
+  /** Whether the server has said which there are. */
+  isKnown: boolean;
   chosen: string;
   message?: string;
   onChoose(name: string): void;
 }
 
 /** Where: one card a site, with the time to ready and what is free in words. Greyed ones say why. */
-export function SiteCards({ sites, chosen, message, onChoose }: ISiteCardsProps): JSX.Element {
+export function SiteCards(props: ISiteCardsProps): JSX.Element {
+  const { sites, isKnown, chosen, message, onChoose } = props;
   const trans = useTrans();
   const now = useNow(30_000);
   const group = useId();
@@ -47,9 +50,13 @@ export function SiteCards({ sites, chosen, message, onChoose }: ISiteCardsProps)
         })}
       </div>
       {sites.length === 0 && (
-        <p className="jp-Offload-message">{trans.__('No site is known yet.')}</p>
+        <p className={isKnown ? 'jp-Offload-message' : 'jp-Offload-dim'}>
+          {isKnown
+            ? trans.__('There is no site: an administrator has to declare one.')
+            : trans.__('Asking the server.')}
+        </p>
       )}
-      {message && (
+      {message && sites.length > 0 && (
         <p className="jp-Offload-message" role="alert">
           {message}
         </p>

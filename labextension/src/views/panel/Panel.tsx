@@ -131,9 +131,7 @@ function Clusters({ model, actions, readTimeline, onNew }: IPanelProps): JSX.Ele
     );
   }
   if (!model.isReady) {
-    return model.error ? null : (
-      <p className="jp-Offload-empty jp-Offload-dim">{trans.__('Asking the server.')}</p>
-    );
+    return model.error ? null : <Asking />;
   }
   return (
     <div className="jp-Offload-empty">
@@ -152,13 +150,18 @@ function Clusters({ model, actions, readTimeline, onNew }: IPanelProps): JSX.Ele
   );
 }
 
+function Asking(): JSX.Element {
+  const trans = useTrans();
+  return <p className="jp-Offload-empty jp-Offload-dim">{trans.__('Asking the server.')}</p>;
+}
+
 function Sites({ model, onNew, onRefresh }: IPanelProps): JSX.Element | null {
   const trans = useTrans();
   if (model.sites.length > 0) {
     return <SiteList sites={model.sites} onPick={onNew} />;
   }
-  if (!model.isReady) {
-    return null;
+  if (!model.areSitesKnown) {
+    return model.error ? null : <Asking />;
   }
   return (
     <div className="jp-Offload-empty">
