@@ -2,6 +2,7 @@ import type { TranslationBundle } from '@jupyterlab/translation';
 import type { Cluster, ClusterSpec, ClusterSpecInput, Profile, Site } from '../api/types';
 import { freeName, NAME_PATTERN } from './names';
 import { exactBytes, formatDuration } from './quantities';
+import { isFinished } from './store';
 
 /** What the New-cluster dialog holds: texts as typed, so that nothing is lost while it is wrong. */
 export interface IClusterForm {
@@ -78,8 +79,10 @@ export function startForm(
     ...remembered
   };
   form.site = site?.name ?? '';
+  // A finished cluster gives its name back to whoever asks for that name; a proposal of ours avoids both.
+  const named = remembered.name ? clusters.filter(it => !isFinished(it)) : clusters;
   form.name = freeName(
-    clusters.map(it => it.name),
+    named.map(it => it.name),
     remembered.name
   );
   const next = withProfile(form, site, form.profile);

@@ -27,6 +27,17 @@ describe('the New-cluster form', () => {
     expect(freeName([], 'x'.repeat(40)).length).toBe(40);
   });
 
+  it('starts again under the same name, unless an unfinished cluster has it', () => {
+    const again = (...clusters: Parameters<typeof startForm>[1]) =>
+      startForm([local], clusters, { name: 'zmumu' }, '').name;
+    expect(again(cluster('zmumu', 'failed'), cluster('other'))).toBe('zmumu');
+    expect(again(cluster('zmumu', 'stopping'))).toBe('zmumu-2');
+    expect(again(cluster('zmumu', 'stopped'), { ...cluster('b'), name: 'zmumu' })).toBe(
+      'zmumu-2'
+    );
+    expect(startForm([local], [cluster('charm', 'stopped')], {}, '').name).toBe('strange');
+  });
+
   it.each([
     [{ workers: '9' }, 'workers', '9 is more than the 8 you may have.'],
     [{ workers: 'two' }, 'workers', 'Write a whole number from 0 to 8.'],
