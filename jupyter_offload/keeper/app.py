@@ -28,6 +28,7 @@ from .routes import operations
 from .schedulers import Schedulers
 from .sites import SiteRegistry
 from .store import Store
+from .zygotes import Interpreter
 
 log = logging.getLogger(__name__)
 #: Seconds without clusters and clients after which the keeper ends itself.
@@ -180,7 +181,8 @@ class Keeper:
         try:
             self._findings += await leftovers.sweep(self.store)
             environment = await self.environments.resolve(None)
-            await self.schedulers.zygotes.prepare(environment.python)
+            variables = self.environments.variables(environment.name)
+            await self.schedulers.zygotes.prepare(Interpreter(environment.python, variables))
         except OffloadError as error:
             log.info("no zygote for the default environment: %s", error)
 

@@ -122,8 +122,9 @@ class Clusters:
         place = folders.places(record_id)
         record = Record(
             id=record_id, name=spec.name, owner=locations.owner_name(), requested=spec, spec=resolved, profile=profile,
-            site_title=definition.title or definition.name, python=environment.python, host=locations.host_name(),
-            boot_id=boot_id(), container_id=container_id(), created_at=now, phase_since=now, reason=ACCEPTED,
+            site_title=definition.title or definition.name, python=environment.python,
+            variables=self._environments.variables(environment.name), host=locations.host_name(), boot_id=boot_id(),
+            container_id=container_id(), created_at=now, phase_since=now, reason=ACCEPTED,
             workers_requested=resolved.workers, ends_with_server=self._ends_with_server, folder=place.folder,
             runtime=place.runtime, spill=place.spill,
         )  # fmt: skip

@@ -21,7 +21,7 @@ from . import folders, processes
 from .control import ControlLine
 from .lifecycle import Exit, Sight
 from .store.records import ProcessName, Record, boot_id, container_id
-from .zygotes import SCHEDULER_MAIN, Zygotes
+from .zygotes import SCHEDULER_MAIN, Interpreter, Zygotes
 
 log = logging.getLogger(__name__)
 LOOK_TIMEOUT_S = 5.0
@@ -48,17 +48,22 @@ class SchedulerSeen:
     status: Mapping[str, Any] | None = None
 
 
-def launch_environment(extra: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of a cluster's processes: this one without the session's secrets, and the user's own."""
+def launch_environment(variables: Mapping[str, str], extra: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of a cluster's processes: this one without the session's secrets, and more.
+
+    Args:
+        variables: what the kernelspec sets.
+        extra: what the user asked for, which counts most.
+    """
     env = {k: v for k, v in clean_environment().items() if k not in (ENDS_WITH_SERVER, "PYTHONHOME")}
-    return env | dict(extra)
+    return env | dict(variables) | dict(extra)
 
 
 class Schedulers:
     """Scheduler processes by cluster."""
 
     def __init__(self) -> None:
-        self.zygotes = Zygotes(launch_environment({}))
+        self.zygotes = Zygotes(launch_environment({}, {}))
         self._lines: dict[str, ControlLine] = {}
         self._waiting: set[asyncio.Task[Any]] = set()
 
@@ -84,10 +89,12 @@ class Schedulers:
         """
         try:
             launch_file = await asyncio.to_thread(folders.make, record, workers)
-            env = launch_environment(record.spec.env)
+            env = launch_environment(record.variables, record.spec.env)
             cwd = await asyncio.to_thread(_home)
             try:
-                name = await self.zygotes.launch(record.python, launch_file, env, cwd, _requested(record))
+                name = await self.zygotes.launch(
+                    Interpreter(record.python, record.variables), launch_file, env, cwd, _requested(record)
+                )
             except OSError as error:
                 log.warning("the zygote broke while launching %s: %s", record.id, error)
                 return None  # ready.json or the start timeout decides

@@ -1,7 +1,8 @@
 """Zygotes: one process per environment that imported Dask once and forks the supervisor of each new cluster.
 
-A zygote is named by interpreter, site-packages and our own scheduler files, so that an installed package or a new release
-gets a new one. It ends itself when idle; the keeper ends it when the keeper ends.
+A zygote is named by interpreter, the variables of its kernelspec (Python and the loader read some only when they start),
+site-packages and our own scheduler files, so that an installed package or a new release gets a new one. It ends itself when
+idle; the keeper ends it when the keeper ends.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from .. import scheduler as scheduler_package
@@ -34,16 +36,37 @@ START_TIMEOUT_S = 30.0
 LAUNCH_TIMEOUT_S = 5.0
 
 
-def zygote_key(python: str) -> str:
+@dataclass(frozen=True)
+class Interpreter:
+    """A Python and the variables that its kernelspec sets for it."""
+
+    python: str
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """What differs between two interpreters, and tells nothing of the variables, which may be secret."""
+        return _digest([self.python, *(f"{k}={v}" for k, v in sorted(self.variables.items()))])
+
+
+def _digest(parts: Iterable[str]) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
+
+
+def zygote_key(interpreter: Interpreter) -> str:
     """Return what names the zygote of an interpreter as it is installed now. Blocking: looks at files."""
-    parts = [python, os.path.realpath(python)]
+    python = interpreter.python
+    parts = [interpreter.name, os.path.realpath(python)]
+    folders = [Path(entry) for entry in interpreter.variables.get("PYTHONPATH", "").split(os.pathsep) if entry]
     for prefix in {Path(python).parent.parent, Path(python).resolve().parent.parent}:
-        for packages in sorted(prefix.glob("lib*/python*/*-packages")):
-            parts.append(f"{packages} {packages.stat().st_mtime_ns}")
+        folders += sorted(prefix.glob("lib*/python*/*-packages"))
+    for folder in folders:
+        with contextlib.suppress(OSError):
+            parts.append(f"{folder} {folder.stat().st_mtime_ns}")
     for file in sorted(SCHEDULER_FOLDER.rglob("*.py")):
         seen = file.stat()
         parts.append(f"{file.relative_to(SCHEDULER_FOLDER)} {seen.st_size} {seen.st_mtime_ns}")
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
+    return _digest(parts)
 
 
 class Zygotes:
@@ -64,23 +87,23 @@ class Zygotes:
     def _socket(self, key: str) -> Path:
         return self._file(key, "sock")
 
-    async def prepare(self, python: str) -> bool:
+    async def prepare(self, interpreter: Interpreter) -> bool:
         """Have the zygote of this interpreter running; False where that is not possible."""
         if not self.supported:
             return False
-        key = await asyncio.to_thread(zygote_key, python)
+        key = await asyncio.to_thread(zygote_key, interpreter)
         if key in self._broken:
             return False
         if await self._answers(key):
             return True
         task = self._starting.get(key)
         if task is None:
-            task = self._starting[key] = asyncio.create_task(self._start(python, key))
+            task = self._starting[key] = asyncio.create_task(self._start(interpreter, key))
             task.add_done_callback(lambda _: self._starting.pop(key, None))
         return await asyncio.shield(task)
 
     async def launch(
-        self, python: str, launch_file: Path, env: Mapping[str, str], cwd: str, requested: Path
+        self, interpreter: Interpreter, launch_file: Path, env: Mapping[str, str], cwd: str, requested: Path
     ) -> ProcessName | None:
         """Fork a supervisor; None when no zygote can, and the cold start must be taken.
 
@@ -91,14 +114,14 @@ class Zygotes:
         """
         if not self.supported:
             return None
-        key = await asyncio.to_thread(zygote_key, python)
+        key = await asyncio.to_thread(zygote_key, interpreter)
         request = {"op": "launch", "launch": str(launch_file), "env": dict(env), "cwd": cwd}
         try:
             requested.touch(mode=0o600)  # noqa: ASYNC240  (a local disk)
             answer = await ask_once(self._socket(key), request, LAUNCH_TIMEOUT_S)
         except (FileNotFoundError, ConnectionRefusedError):  # none, or a dead one: nothing was forked
             requested.unlink(missing_ok=True)  # noqa: ASYNC240  (a local disk)
-            if not await self.prepare(python):
+            if not await self.prepare(interpreter):
                 return None
             requested.touch(mode=0o600)  # noqa: ASYNC240  (a local disk)
             answer = await ask_once(self._socket(key), request, LAUNCH_TIMEOUT_S)
@@ -115,16 +138,17 @@ class Zygotes:
         except OSError:
             return False
 
-    async def _start(self, python: str, key: str) -> bool:
+    async def _start(self, interpreter: Interpreter, key: str) -> bool:
+        python = interpreter.python
         began = time.monotonic()
         name = self._known(key)  # a keeper that was killed may have just started one
         if name is None or await processes.alive(name) is False:
-            name = await self._spawn(python, key)
+            name = await self._spawn(interpreter, key)
         try:
             while name is not None and time.monotonic() - began < START_TIMEOUT_S:
                 if await self._answers(key):
                     log.info("zygote %s of %s is ready after %.2f s", key, python, time.monotonic() - began)
-                    await self._end_others(python, key)
+                    await self._end_others(interpreter, key)
                     return True
                 if await processes.alive(name) is False:
                     break
@@ -138,18 +162,21 @@ class Zygotes:
         await self._end_one(key)
         return False
 
-    async def _spawn(self, python: str, key: str) -> ProcessName | None:
+    async def _spawn(self, interpreter: Interpreter, key: str) -> ProcessName | None:
         with self._file(key, "log").open("wb") as out:
             try:
                 process = await asyncio.create_subprocess_exec(
-                    python, str(SCHEDULER_MAIN), "zygote", str(self._socket(key)), stdin=subprocess.DEVNULL, stdout=out,
-                    stderr=out, env=self._environment, cwd="/", start_new_session=True,
+                    interpreter.python, str(SCHEDULER_MAIN), "zygote", str(self._socket(key)), stdin=subprocess.DEVNULL,
+                    stdout=out, stderr=out, env=self._environment | dict(interpreter.variables), cwd="/",
+                    start_new_session=True,
                 )  # fmt: skip
             except OSError as error:
-                log.warning("%s cannot be run: %s", python, error)
+                log.warning("%s cannot be run: %s", interpreter.python, error)
                 return None
         name = ProcessName(pid=process.pid, start=process_start(process.pid) or "gone")
-        write_private(self._file(key, "json"), json.dumps({"python": python, "process": name.model_dump()}))
+        write_private(
+            self._file(key, "json"), json.dumps({"interpreter": interpreter.name, "process": name.model_dump()})
+        )
         reaper = asyncio.create_task(process.wait())  # no zombie while this keeper lives
         self._reapers.add(reaper)
         reaper.add_done_callback(self._reapers.discard)
@@ -165,11 +192,11 @@ class Zygotes:
     def _keys(self) -> list[str]:
         return [p.stem.removeprefix("z-") for p in self._folder.glob("z-*.json")]
 
-    async def _end_others(self, python: str, key: str) -> None:
+    async def _end_others(self, interpreter: Interpreter, key: str) -> None:
         """End zygotes of the same interpreter as it was before something was installed."""
         for other in self._keys():
             said = read_json(self._file(other, "json")) or {}
-            if other != key and said.get("python") == python:
+            if other != key and said.get("interpreter") == interpreter.name:
                 await self._end_one(other)
 
     async def _end_one(self, key: str) -> None:

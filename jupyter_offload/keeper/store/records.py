@@ -43,6 +43,8 @@ class Record(Model):
     profile: Profile
     site_title: str
     python: str
+    #: what its kernelspec sets for that Python, such as the PYTHONPATH of software on /cvmfs
+    variables: dict[str, str] = {}
     host: str
     boot_id: str
     container_id: str

@@ -247,3 +247,17 @@ class TestTwoKeepersOfOneHome:
         assert (saved.desired, saved.workers_connected) == ("stopped", 1)
         await here.close()
         await there.close()
+
+
+async def test_a_record_of_an_older_release_is_read(path: Path, make_record) -> None:
+    """What a record gained since has a default: no cluster is lost by an update."""
+    store = await Store.open(path)
+    record = await store.insert(make_record(variables={"VIEW": "LCG_107"}), [])
+    assert record.variables == {"VIEW": "LCG_107"}
+    await store.close()
+    with sqlite3.connect(path) as db:
+        db.execute("UPDATE records SET document = json_remove(document, '$.variables')")
+    db.close()
+    again = await Store.open(path)
+    assert again.get(record.id) == record.model_copy(update={"variables": {}})
+    await again.close()
