@@ -1,5 +1,6 @@
 import { URLExt } from '@jupyterlab/coreutils';
 import { ServerConnection } from '@jupyterlab/services';
+import { nullTranslator, type TranslationBundle } from '@jupyterlab/translation';
 import { OffloadProblem } from './problem';
 import type {
   Cluster,
@@ -34,9 +35,17 @@ interface ICallOptions {
   ifMatch?: number;
 }
 
-/** The HTTP API, one function a route. `ServerConnection` adds base URL, token and XSRF cookie. */
+/**
+ * The HTTP API, one function a route. `ServerConnection` adds base URL, token and XSRF cookie.
+ *
+ * Whatever goes wrong is an `OffloadProblem` with a sentence and a remedy: the keeper's own words, or ours where the
+ * keeper could not be asked.
+ */
 export class OffloadClient {
-  constructor(readonly settings: ServerConnection.ISettings) {}
+  constructor(
+    readonly settings: ServerConnection.ISettings,
+    private readonly _trans: TranslationBundle = nullTranslator.load('jupyter_offload')
+  ) {}
 
   health(): Promise<KeeperHealth> {
     return this._call('GET', ['health']);
@@ -124,6 +133,7 @@ export class OffloadClient {
     if (options.ifMatch !== undefined) {
       headers['If-Match'] = `"${options.ifMatch}"`;
     }
+    const signal = AbortSignal.timeout(REQUEST_TIMEOUT_MS);
     let response: Response;
     try {
       response = await ServerConnection.makeRequest(
@@ -132,17 +142,44 @@ export class OffloadClient {
           method,
           headers,
           body: options.body === undefined ? undefined : JSON.stringify(options.body),
-          signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS)
+          signal
         },
         this.settings
       );
-    } catch (error) {
-      throw OffloadProblem.from(error, 'unreachable');
+    } catch {
+      // Why is not told to scripts, except that the time is over.
+      throw unreachable(signal.aborted ? REQUEST_TIMEOUT_MS / 1000 : null, this._trans);
     }
     if (!response.ok) {
-      throw await readProblem(response);
+      throw await readProblem(response, this._trans);
     }
-    return (response.status === 204 ? undefined : await response.json()) as T;
+    return (response.status === 204 ? undefined : await readJson(response, this._trans)) as T;
+  }
+}
+
+function unreachable(reason: number | string | null, trans: TranslationBundle): OffloadProblem {
+  const detail =
+    typeof reason === 'number'
+      ? trans.__('The Jupyter server did not answer within %1 s.', reason)
+      : reason
+        ? trans.__('The Jupyter server cannot be reached (%1).', reason)
+        : trans.__('The Jupyter server cannot be reached.');
+  return OffloadProblem.of('unreachable', detail, {
+    hint: trans.__('Check the network, and that the server still runs.'),
+    transient: true
+  });
+}
+
+/** Read an answer; a page in its place is mostly a login page that the request was led to. */
+async function readJson(response: Response, trans: TranslationBundle): Promise<unknown> {
+  try {
+    return await response.json();
+  } catch {
+    throw OffloadProblem.of(
+      'internal',
+      trans.__('Something else than the Jupyter server answered.'),
+      { hint: trans.__('You may have been logged out: reload this page.') }
+    );
   }
 }
 
@@ -154,28 +191,48 @@ function queryString(query: Query): string {
   return text ? `?${text}` : '';
 }
 
-/** Answers that are not ours: the server refuses the user, or does not know our routes at all. */
-const FOREIGN_CODES: Record<number, string> = { 403: 'forbidden', 404: 'extension-missing' };
+/** What proxies and Hubs say when there is no server behind them. */
+const NOBODY_THERE = new Set([424, 502, 503, 504]);
 
-/** Read a problem document; anything else (a proxy's page, a login redirect) becomes one. */
-async function readProblem(response: Response): Promise<OffloadProblem> {
-  const text = await response.text();
+/** Read a problem document; anything else (a proxy's page, Jupyter's own refusal) becomes one. */
+async function readProblem(
+  response: Response,
+  trans: TranslationBundle
+): Promise<OffloadProblem> {
+  const { status } = response;
+  const line = `${status} ${response.statusText}`.trim();
+  const text = await response.text().catch(() => '');
   let document: Partial<ProblemDocument> & { message?: string } = {};
   try {
-    document = JSON.parse(text);
+    document = JSON.parse(text) ?? {};
   } catch {
     // Not JSON: the status line is all there is.
   }
-  return new OffloadProblem({
-    type: 'about:blank',
-    title: response.statusText,
-    status: response.status,
-    code: document.code ?? FOREIGN_CODES[response.status] ?? 'internal',
-    detail: document.detail ?? document.message ?? `${response.status} ${response.statusText}`,
-    field: document.field ?? null,
-    hint: document.hint ?? null,
-    transient: document.transient ?? response.status >= 502,
-    request_id: document.request_id ?? null,
-    errors: document.errors ?? []
-  });
+  const { code, detail, message, ...rest } = document;
+  if (code) {
+    return OffloadProblem.of(code, detail ?? line, { ...rest, status });
+  }
+  if (NOBODY_THERE.has(status)) {
+    return unreachable(line, trans);
+  }
+  switch (status) {
+    case 403:
+      return OffloadProblem.of('forbidden', message ?? line, {
+        status,
+        hint: trans.__('You may have been logged out: reload this page.')
+      });
+    case 404:
+      return OffloadProblem.of(
+        'extension-missing',
+        trans.__('The Jupyter server does not know Offload.'),
+        {
+          status,
+          hint: trans.__(
+            'Enable its extension and restart the server: jupyter server extension enable jupyter_offload'
+          )
+        }
+      );
+    default:
+      return OffloadProblem.of('internal', message ?? line, { status });
+  }
 }

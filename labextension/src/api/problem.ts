@@ -38,23 +38,27 @@ export class OffloadProblem extends Error {
     return field ? [{ field, message: detail, hint: hint ?? null }] : [];
   }
 
-  /** Make a problem of whatever was thrown, so that views show one kind of error. */
-  static from(error: unknown, code = 'internal'): OffloadProblem {
-    if (error instanceof OffloadProblem) {
-      return error;
-    }
-    const detail = error instanceof Error ? error.message : String(error);
+  /** A problem that nobody wrote a document for. */
+  static of(code: string, detail: string, more: Partial<ProblemDocument> = {}): OffloadProblem {
     return new OffloadProblem({
       type: 'about:blank',
       title: code,
       status: 0,
-      code,
-      detail,
       field: null,
       hint: null,
-      transient: code === 'unreachable',
+      transient: false,
       request_id: null,
-      errors: []
+      errors: [],
+      ...more,
+      code,
+      detail
     });
+  }
+
+  /** Make a problem of whatever was thrown, so that views show one kind of error. */
+  static from(error: unknown): OffloadProblem {
+    return error instanceof OffloadProblem
+      ? error
+      : OffloadProblem.of('internal', error instanceof Error ? error.message : String(error));
   }
 }

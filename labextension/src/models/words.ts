@@ -1,5 +1,4 @@
 import type { TranslationBundle } from '@jupyterlab/translation';
-import type { OffloadProblem } from '../api/problem';
 import type { Accelerator, Cluster, Phase, Profile, Site } from '../api/types';
 import { exactTime, formatBytes, formatDuration, secondsBetween } from './quantities';
 
@@ -154,27 +153,4 @@ export function readyWords(site: Site, trans: TranslationBundle): string {
   return seconds < 1
     ? trans.__('ready in < 1 s')
     : trans.__('ready in about %1', formatDuration(seconds, trans));
-}
-
-/** What went wrong and what to do about it. The keeper's words as they are; ours where it could not be asked. */
-export function problemWords(
-  problem: OffloadProblem,
-  trans: TranslationBundle
-): { message: string; hint: string | null } {
-  switch (problem.code) {
-    case 'unreachable':
-      return {
-        message: trans.__('The Jupyter server does not answer.'),
-        hint: trans.__('It is asked again by itself (%1).', problem.message)
-      };
-    case 'extension-missing':
-      return {
-        message: trans.__('The Jupyter server does not know Offload.'),
-        hint: trans.__(
-          'Enable its extension and restart the server: jupyter server extension enable jupyter_offload'
-        )
-      };
-    default:
-      return { message: problem.message, hint: problem.hint };
-  }
 }

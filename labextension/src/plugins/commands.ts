@@ -12,7 +12,6 @@ import { offloadIcon } from '../icons';
 import { formOf, type IClusterForm, startForm } from '../models/form';
 import { NewClusterState } from '../models/newCluster';
 import { isFinished } from '../models/store';
-import { problemWords } from '../models/words';
 import { CommandIDs, IClusterModel, SETTINGS_ID, TRANSLATION_DOMAIN } from '../tokens';
 import { confirmForget, confirmStop } from '../views/dialogs/confirm';
 import { showExtend } from '../views/dialogs/Extend';
@@ -265,7 +264,7 @@ async function said<T>(trans: TranslationBundle, task: () => Promise<T>): Promis
   try {
     return await task();
   } catch (error) {
-    const { message, hint } = problemWords(OffloadProblem.from(error), trans);
+    const { message, hint } = OffloadProblem.from(error);
     Notification.error(hint ? trans.__('%1 %2', message, hint) : message, { autoClose: false });
     return null;
   }

@@ -16,9 +16,10 @@ export const modelPlugin: JupyterFrontEndPlugin<IClusterModel> = {
   optional: [ITranslator],
   activate: (app: JupyterFrontEnd, translator: ITranslator | null): IClusterModel => {
     const { serviceManager } = app;
+    const trans = (translator ?? nullTranslator).load(TRANSLATION_DOMAIN);
     const model = new ClusterModel({
-      client: new OffloadClient(serviceManager.serverSettings),
-      trans: (translator ?? nullTranslator).load(TRANSLATION_DOMAIN)
+      client: new OffloadClient(serviceManager.serverSettings, trans),
+      trans
     });
     serviceManager.events.stream.connect((_, event) => {
       if (event.schema_id === CHANGES) {

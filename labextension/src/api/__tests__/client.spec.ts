@@ -1,5 +1,5 @@
 import { ServerConnection } from '@jupyterlab/services';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { OffloadClient } from '../client';
 import { OffloadProblem } from '../problem';
 
@@ -26,6 +26,8 @@ function make(status: number, body: string | null) {
   });
   return { asked, client: new OffloadClient(settings) };
 }
+
+const cannotBeReached = (line: string) => `The Jupyter server cannot be reached (${line}).`;
 
 describe('OffloadClient', () => {
   it('asks below the base URL, with names escaped', async () => {
@@ -84,8 +86,16 @@ describe('OffloadClient', () => {
 
   it.each([
     [403, '{"message": "Forbidden"}', 'forbidden', 'Forbidden', false],
-    [404, '<html>not found</html>', 'extension-missing', '404 Status', false],
-    [502, '<html>bad gateway</html>', 'internal', '502 Status', true]
+    [
+      404,
+      '<html>not found</html>',
+      'extension-missing',
+      'The Jupyter server does not know Offload.',
+      false
+    ],
+    [424, '{"message": "stopped"}', 'unreachable', cannotBeReached('424 Status'), true],
+    [502, '<html>bad gateway</html>', 'unreachable', cannotBeReached('502 Status'), true],
+    [500, '{"message": "Oh."}', 'internal', 'Oh.', false]
   ])(
     'understands a %i that is none of ours',
     async (status, body, code, message, transient) => {
@@ -96,12 +106,31 @@ describe('OffloadClient', () => {
     }
   );
 
-  it('calls a server that does not answer unreachable', async () => {
+  it.each([
+    [new AbortController().signal, 'The Jupyter server cannot be reached.'],
+    [AbortSignal.abort(), 'The Jupyter server did not answer within 30 s.']
+  ])('says in its own words that nobody answers, with a remedy', async (signal, message) => {
+    vi.spyOn(AbortSignal, 'timeout').mockReturnValueOnce(signal);
     const settings = ServerConnection.makeSettings({
       baseUrl: 'http://host/',
       fetch: () => Promise.reject(new TypeError('Failed to fetch'))
     });
     const error = await new OffloadClient(settings).health().catch((it: unknown) => it);
-    expect(error).toMatchObject({ code: 'unreachable', transient: true });
+    expect(error).toMatchObject({
+      code: 'unreachable',
+      transient: true,
+      message,
+      hint: 'Check the network, and that the server still runs.'
+    });
+  });
+
+  it('does not take a login page for an answer', async () => {
+    const error = await make(200, '<html>Log in</html>')
+      .client.listClusters()
+      .catch((it: unknown) => it);
+    expect(error).toMatchObject({
+      code: 'internal',
+      hint: 'You may have been logged out: reload this page.'
+    });
   });
 });

@@ -275,11 +275,9 @@ describe('the panel', () => {
     await act(() => model.refresh());
     expect(screen.getByRole('alert').textContent).toContain('Away.');
     client.listClusters = () =>
-      Promise.reject(OffloadProblem.from(new Error('x'), 'unreachable'));
+      Promise.reject(OffloadProblem.of('unreachable', 'Not there.', { hint: 'Look.' }));
     await act(() => model.refresh());
-    expect(screen.getByRole('alert').textContent).toContain(
-      'The Jupyter server does not answer.'
-    );
+    expect(screen.getByRole('alert').textContent).toContain('Not there.Look. Shown is what');
     expect(card('a')).toBeTruthy();
   });
 

@@ -60,11 +60,7 @@ function StateView({ state, ...props }: IProps & { state: PaneState }): JSX.Elem
           heading={trans.__('The dashboard of %1 cannot be reached', state.cluster.name)}
           alert
         >
-          <p>
-            {state.problem.code === 'unreachable'
-              ? trans.__('The Jupyter server does not answer (%1).', state.problem.message)
-              : state.problem.message}
-          </p>
+          <p>{state.problem.message}</p>
           {state.problem.hint && <p>{state.problem.hint}</p>}
           <p>{trans.__('It is tried again by itself.')}</p>
           <Button onClick={() => model.retry()}>{trans.__('Try again now')}</Button>

@@ -2,7 +2,6 @@ import { Dialog } from '@jupyterlab/apputils';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import { ReactWidget } from '@jupyterlab/ui-components';
 import type { FormState } from '../../models/formState';
-import { problemWords } from '../../models/words';
 import { TranslationContext, useTrans } from '../shared/context';
 import { useSignal } from '../shared/hooks';
 
@@ -101,13 +100,13 @@ export async function showForm<F extends object, R>(
 function FormProblem<F extends object, R>({ state }: { state: FormState<F, R> }): JSX.Element {
   const trans = useTrans();
   useSignal(state.changed);
-  const words = state.problem && problemWords(state.problem, trans);
+  const { problem } = state;
   return (
     <div className="jp-Offload-formProblem" aria-live="assertive">
-      {words && (
+      {problem && (
         <>
-          <p className="jp-Offload-fault">{words.message}</p>
-          {words.hint && <p className="jp-Offload-dim">{words.hint}</p>}
+          <p className="jp-Offload-fault">{problem.message}</p>
+          {problem.hint && <p className="jp-Offload-dim">{problem.hint}</p>}
         </>
       )}
       {state.isBusy && <p className="jp-Offload-dim">{trans.__('Asking the server.')}</p>}

@@ -5,7 +5,6 @@ import { OffloadProblem } from '../../api/problem';
 import type { LogSource } from '../../api/types';
 import { type LogReader, LogTail } from '../../models/logTail';
 import { formatBytes } from '../../models/quantities';
-import { problemWords } from '../../models/words';
 import type { IClusterModel } from '../../tokens';
 import { useTrans } from '../shared/context';
 import { useSignal } from '../shared/hooks';
@@ -59,11 +58,7 @@ export function LogView({ model, id, first, standby, copy }: ILogViewProps): JSX
           onClick={again}
         />
       </div>
-      {error && (
-        <p className="jp-Offload-fault jp-Offload-logNote">
-          {problemWords(error, trans).message}
-        </p>
-      )}
+      {error && <p className="jp-Offload-fault jp-Offload-logNote">{error.message}</p>}
       {!source && !error && (
         <p className="jp-Offload-dim jp-Offload-logNote">
           {trans.__('No log was written yet. It shows here as soon as there is one.')}
@@ -180,9 +175,7 @@ function TailText({ tail, copy }: { tail: LogTail; copy(text: string): void }): 
         />
       </div>
       {tail.error && (
-        <p className="jp-Offload-fault jp-Offload-logNote">
-          {problemWords(tail.error, trans).message}
-        </p>
+        <p className="jp-Offload-fault jp-Offload-logNote">{tail.error.message}</p>
       )}
       <pre
         ref={box}

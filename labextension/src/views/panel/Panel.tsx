@@ -1,7 +1,6 @@
 import { addIcon, refreshIcon } from '@jupyterlab/ui-components';
 import { type ReactNode, useState } from 'react';
 import { formatDuration } from '../../models/quantities';
-import { problemWords } from '../../models/words';
 import type { IClusterModel } from '../../tokens';
 import type { ICardActions } from '../cards/actions';
 import { Card } from '../cards/Card';
@@ -97,7 +96,7 @@ function Trouble({ model }: { model: IClusterModel }): JSX.Element | null {
   if (!error) {
     return null;
   }
-  const { message, hint } = problemWords(error, trans);
+  const { message, hint } = error;
   return (
     <div className="jp-Offload-trouble" role="alert">
       <p className="jp-Offload-fault">{message}</p>

@@ -4,7 +4,6 @@ import { OffloadProblem } from '../../api/problem';
 import type { Cluster, TimelineEntry } from '../../api/types';
 import { isFinished } from '../../models/store';
 import { clockTime, exactTime } from '../../models/quantities';
-import { problemWords } from '../../models/words';
 import { useTrans } from '../shared/context';
 
 export type TimelineReader = (id: string) => Promise<TimelineEntry[]>;
@@ -80,7 +79,7 @@ export function Timeline({ cluster, read, now, limit }: ITimelineProps): JSX.Ele
       className="jp-Offload-timeline"
       aria-label={trans.__('What happened to %1', cluster.name)}
     >
-      {error && <li className="jp-mod-error">{problemWords(error, trans).message}</li>}
+      {error && <li className="jp-mod-error">{error.message}</li>}
       {shown.map((entry, index) => {
         const isNow = isLastUnderWay && index === last && entry.level === 'info';
         return (

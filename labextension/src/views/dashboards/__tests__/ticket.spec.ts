@@ -76,7 +76,7 @@ describe('the right to show dashboards', () => {
     access.start();
     await pass(0);
     answer = () => {
-      throw OffloadProblem.from(new Error('no answer'), 'unreachable');
+      throw OffloadProblem.of('unreachable', 'no answer', { transient: true });
     };
     await pass(2.5 * MINUTE + 100);
     expect(issued).toBeGreaterThan(1);
