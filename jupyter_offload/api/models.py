@@ -87,6 +87,7 @@ class ReasonCode(StrEnum):
     worker_restarted = "worker-restarted"
     worker_over_memory = "worker-over-memory"
     workers_failing = "workers-failing"
+    module_failed = "module-failed"
     cannot_see = "cannot-see"
     other_host = "other-host"
     stop_requested = "stop-requested"
