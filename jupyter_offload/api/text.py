@@ -12,9 +12,15 @@ _ENDS = {"idle": "when idle", "lifetime": "end of its lifetime", "walltime": "en
 
 def columns(rows: Sequence[Sequence[str]]) -> str:
     """Return rows as left-aligned columns, two spaces apart; the first row is the heading."""
+    rows = [[one_line(cell) for cell in row] for row in rows]
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
     return "\n".join(line.rstrip() for line in lines)
+
+
+def one_line(content: str) -> str:
+    """Return text without line breaks, for a cell of a table or a sentence on a card."""
+    return " ".join(content.split())
 
 
 def is_final(cluster: Cluster) -> bool:

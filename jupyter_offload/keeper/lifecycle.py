@@ -14,8 +14,11 @@ from enum import StrEnum
 from ..api.models import Desired, End, Phase, Reason, ReasonCode, WorkerState
 from ..api.units import format_bytes, format_duration
 from ..ports import WorkersSeen
+from .quoting import brief
 from .store.records import Record, utc
 
+#: Reasons that restate an event of a worker.
+NOTICES = frozenset({ReasonCode.worker_restarted, ReasonCode.worker_over_memory, ReasonCode.workers_failing})
 NOT_SEEN = WorkersSeen(visible=False)
 
 
@@ -68,13 +71,17 @@ class Do(StrEnum):
 
 @dataclass(frozen=True)
 class Action:
-    """The decision: what the record says from now on, and what to do. ``workers`` is the number wanted."""
+    """The decision: what the record says from now on, and what to do.
+
+    ``workers`` is the number wanted; ``detail`` what the timeline says where that is more than the reason.
+    """
 
     do: Do
     phase: Phase
     reason: Reason
     desired: Desired
     workers: int
+    detail: str | None = None
 
 
 @dataclass(frozen=True)
@@ -111,8 +118,8 @@ def next_action(record: Record, seen: Observation, now: float, limits: Limits = 
 
 
 # ---------------------------------------------------------------- ends
-def _fail(record: Record, reason: Reason) -> Action:
-    return Action(Do.end, Phase.failed, reason, record.desired, record.workers_requested)
+def _fail(record: Record, reason: Reason, detail: str | None = None) -> Action:
+    return Action(Do.end, Phase.failed, reason, record.desired, record.workers_requested, detail)
 
 
 def _stopping(record: Record, reason: Reason | None = None) -> Action:
@@ -155,10 +162,11 @@ def _exited(record: Record, left: Exit) -> Action:
             record, _reason("stop_requested", "It was shut down from inside, by client.shutdown() or alike.")
         )
     if left.code == "scheduler-start-failed":
-        return _fail(record, _reason("scheduler_start_failed", f"The scheduler could not start: {left.message}",
-                                     "Look at the scheduler's log."))  # fmt: skip
-    return _fail(record, _reason("scheduler_died", f"The scheduler process died: {left.message}", "Look at the scheduler's"
-                                 " log; the system kills processes when memory runs out. " + START_AGAIN))  # fmt: skip
+        told = f"The scheduler could not start: {left.message}"
+        return _fail(record, _reason("scheduler_start_failed", brief(told), "Look at the scheduler's log."), told)
+    told = f"The scheduler process died: {left.message}"
+    return _fail(record, _reason("scheduler_died", brief(told), "Look at the scheduler's log; the system kills processes"
+                                 " when memory runs out. " + START_AGAIN), told)  # fmt: skip
 
 
 def end_of(record: Record, idle_since: float | None) -> End | None:
@@ -222,6 +230,9 @@ def _running(record: Record, seen: Observation, now: float, limits: Limits) -> A
         recent = now - record.notice.at < limits.notice_s and not failing
         if recent or (failing and connected < wanted):
             reason = record.notice.reason
+    stands_out = reason.code not in (ReasonCode.cannot_see, *NOTICES)
+    if record.failed_modules and stands_out and not (seen.workers.problem and connected < wanted):
+        reason = _module_failed(record)
     return Action(do, phase, reason, record.desired, wanted)
 
 
@@ -289,6 +300,17 @@ def _site_missing(record: Record) -> Reason:
     )  # fmt: skip
 
 
+def _module_failed(record: Record) -> Reason:
+    names, why = list(record.failed_modules), next(iter(record.failed_modules.values()))
+    message = f"The extra module {names[0]} cannot be imported: {why}"
+    if len(names) > 1:
+        message = f"The extra modules {', '.join(names)} cannot be imported; the first one because of {why}"
+    return _reason(
+        "module_failed", message, f"Install what provides {'it' if len(names) == 1 else 'them'} for {record.python} and start"
+        " again, or make a new cluster with the right name of the module.",
+    )  # fmt: skip
+
+
 def _stay(record: Record, reason: Reason, phase: Phase | None = None) -> Action:
     return Action(Do.nothing, phase or record.phase, reason, record.desired, record.workers_requested)
 
@@ -296,7 +318,7 @@ def _stay(record: Record, reason: Reason, phase: Phase | None = None) -> Action:
 def notice_of(code: str, message: str, worker: str | None, memory_bytes: int) -> Reason | None:
     """Return the reason that a worker's event gives the card, if it is worth one."""
     name = f"Worker {worker}" if worker else "A worker"
-    message = message.split("\n", 1)[0].removesuffix(" Its log ends with:")  # the timeline has the rest
+    message = brief(message)
     if code == "worker-over-memory":
         return _reason("worker_over_memory", message or f"{name} went over its memory limit and was restarted.",
                        f"Each worker has {format_bytes(memory_bytes)}. Ask for more memory a worker, or for smaller"
@@ -305,5 +327,5 @@ def notice_of(code: str, message: str, worker: str | None, memory_bytes: int) ->
         return _reason("worker_restarted", message or f"{name} died and was started again.", "Look at its log.")
     if code == "workers-failing":
         return _reason("workers_failing", message or "Workers died again and again while starting.",
-                       "Look at the log of a worker, mend the cause, then scale again or start again.")  # fmt: skip
+                       f"Look at the log of {worker or 'a worker'}, mend the cause, then scale again or start again.")  # fmt: skip
     return None

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from ..api.models import Desired, Phase, Reason, ReasonCode, TimelineEntry
-from .lifecycle import Action, Do, Observation, count_connected, count_starting, notice_of
+from .lifecycle import NOTICES, Action, Do, Observation, count_connected, count_starting, notice_of
+from .quoting import shortened
 from .schedulers import SchedulerSeen
 from .store.records import Notice, Record, utc
 
 Level = Literal["info", "warning", "error"]
 _WARNINGS = frozenset({
-    ReasonCode.cannot_see, ReasonCode.other_host, ReasonCode.site_missing, ReasonCode.worker_restarted,
-    ReasonCode.worker_over_memory, ReasonCode.workers_failing,
+    ReasonCode.cannot_see, ReasonCode.other_host, ReasonCode.site_missing,
 })  # fmt: skip
-#: Reasons that only restate an event of a worker, which has an entry of its own.
-_SAID_BY_EVENT = frozenset(
-    {ReasonCode.worker_restarted, ReasonCode.worker_over_memory, ReasonCode.workers_failing}
-)  # fmt: skip
+#: Reasons that only restate an event, which has an entry of its own.
+_SAID_BY_EVENT = NOTICES | {ReasonCode.module_failed}
 
 
 def entry(at: float, reason: Reason, level: Level = "info") -> TimelineEntry:
@@ -40,6 +39,7 @@ def apply(
         "scheduler": seen.scheduler or record.scheduler,
         "scheduler_address": seen.address or record.scheduler_address,
         "notice": _notice(record, seen.status),
+        "failed_modules": _failed_modules(record, seen.status),
     }
     if action.phase is not record.phase:
         changes["phase_since"] = now
@@ -55,9 +55,9 @@ def apply(
     events = (seen.status or {}).get("events") or ()
     changes["last_event"] = max([record.last_event, *(int(e["sequence"]) for e in events)])
     differing = {k: v for k, v in changes.items() if getattr(record, k) != v}
-    told = action.phase is not record.phase or action.reason.code is not record.reason.code
-    if told and not (action.phase is record.phase and action.reason.code in _SAID_BY_EVENT):
-        entries.append(entry(now, action.reason, _level(action)))
+    if action.reason.code is not record.reason.code and action.reason.code not in _SAID_BY_EVENT:
+        told = entry(now, action.reason, _level(action))
+        entries.append(told.model_copy(update={"message": action.detail}) if action.detail else told)
     return (record.model_copy(update=differing) if differing else record), entries
 
 
@@ -99,3 +99,16 @@ def _notice(record: Record, status: Mapping[str, Any] | None) -> Notice | None:
         if not (known and reason.code is ReasonCode.worker_restarted):
             notice = Notice(at=at, reason=reason)
     return notice
+
+
+def _failed_modules(record: Record, status: Mapping[str, Any] | None) -> dict[str, str]:
+    """Return the extra modules that cannot be imported, each with the first cause told; they stay so."""
+    failed = dict(record.failed_modules)
+    for event in _new_events(record, status):
+        if event["code"] != ReasonCode.module_failed.value:
+            continue
+        for module in record.spec.modules:
+            said = re.search(rf" {re.escape(module)}: (.*)", str(event.get("message")), re.DOTALL)
+            if said is not None:
+                failed.setdefault(module, shortened(said[1].partition(" Install what provides")[0]))
+    return failed

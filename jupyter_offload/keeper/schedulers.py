@@ -20,6 +20,7 @@ from ..scheduler.process import process_start
 from . import folders, processes
 from .control import ControlLine
 from .lifecycle import Exit, Sight
+from .quoting import brief
 from .store.records import ProcessName, Record, boot_id, container_id
 from .zygotes import SCHEDULER_MAIN, Interpreter, Zygotes
 
@@ -248,6 +249,6 @@ def _why(record: Record, error: OSError) -> Reason:
             hint="Choose another environment, then start again.",
         )  # fmt: skip
     return Reason(
-        code=ReasonCode.scheduler_start_failed, message=f"The scheduler could not be started: {error}",
+        code=ReasonCode.scheduler_start_failed, message=brief(f"The scheduler could not be started: {error}"),
         hint="Run: jupyter offload doctor",
     )  # fmt: skip

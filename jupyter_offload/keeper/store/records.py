@@ -71,6 +71,8 @@ class Record(Model):
     handle: dict[str, Any] = {}
     last_event: int = 0
     notice: Notice | None = None
+    #: extra modules that cannot be imported, and why
+    failed_modules: dict[str, str] = {}
     cleaned: bool = False
     forget: bool = False
     revision: int = 0

@@ -24,6 +24,7 @@ from jupyter_offload.api.models import (
     LogChunk,
     LogSources,
     Preview,
+    Timeline,
 )  # fmt: skip
 from jupyter_offload.api.problems import BadInput, Conflict, NotFound, NotNow, ProblemCode, Stale
 from jupyter_offload.keeper import folders
@@ -296,4 +297,21 @@ def test_a_worker_that_cannot_start_fails_the_cluster_and_says_why(shared: Desk)
         ClusterSpec(name="doomed", workers=1, env={"DASK_DISTRIBUTED__WORKER__PRELOAD": '["no_such_preload_module"]'}),
     )
     failed = shared.phase("doomed", "failed")
-    assert failed.reason.code.value in ("workers-failing", "scheduler-start-failed") and failed.reason.hint
+    assert failed.reason.code.value == "workers-failing" and "log of w0" in (failed.reason.hint or "")
+    assert "No module named 'no_such_preload_module'" in failed.reason.message and "\n" not in failed.reason.message
+    entries = shared.client.call("clusterTimeline", Timeline, id="doomed").entries
+    told = [e.message for e in entries if e.code == "workers-failing"]
+    assert len(told) == 1 and "\n" in told[0]
+
+
+def test_an_extra_module_that_cannot_be_imported_stays_on_the_card(shared: Desk) -> None:
+    shared.new("lacking", 1, modules=["json", "no_such_extra"], ready=False)
+    lacking = shared.when("lacking", lambda c: c.workers.connected == 1 and c.reason.code.value == "module-failed")
+    assert lacking.phase.value == "running" and "No module named 'no_such_extra'" in lacking.reason.message
+    assert lacking.spec.modules == ["json", "no_such_extra"]
+    shared.change("lacking", workers=2)
+    shared.when("lacking", lambda c: c.workers.connected == 2)
+    assert shared.get("lacking").reason == lacking.reason, "more workers do not mend it"
+    shared.stop("lacking")
+    codes = shared.codes("lacking")
+    assert codes.count("stop-requested") == 1 and codes.count("module-failed") == 2, "scheduler and workers, once each"

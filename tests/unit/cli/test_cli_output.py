@@ -46,5 +46,7 @@ def test_error_is_a_problem_document_with_json(capsys):
 def test_columns_are_aligned(capsys):
     Output(as_json=False).table(("NAME", "N"), [("a", "10"), ("longer", "2")], if_empty="none")
     assert capsys.readouterr().out == "NAME    N\na       10\nlonger  2\n"
+    Output(as_json=False).table(("NAME", "WHY"), [("a", "one\n  two"), ("b", "x")], if_empty="none")
+    assert capsys.readouterr().out == "NAME  WHY\na     one two\nb     x\n"
     Output(as_json=False).table(("NAME", "N"), [], if_empty="none")
     assert capsys.readouterr().out == "none\n"

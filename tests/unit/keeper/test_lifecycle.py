@@ -25,7 +25,8 @@ NOW = 1_000_100.0  # 100 s after creation
 RUN = {"phase": Phase.running, "launched_at": NOW - 90}
 START = {"phase": Phase.starting, "launched_at": NOW - 10}
 OOM = notice_of("worker-over-memory", "", "w0", 2**30)
-FAILING = notice_of("workers-failing", "w0 died 4 times. Its log ends with:\nboom", None, 2**30)
+FAILING = notice_of("workers-failing", "w0 died 4 times. Its log ends with:\n  at x\nboom", "w0", 2**30)
+NO_MODULE = {"failed_modules": {"zap": "ModuleNotFoundError: No module named 'zap'"}}
 LAUNCH = Reason(code=ReasonCode.environment_unusable, message="gone")
 
 
@@ -70,6 +71,17 @@ TABLE = {
                        "workers-failing", Do.nothing),
     "came after all": ({**RUN, "notice": Notice(at=NOW - 9, reason=FAILING)}, seen(Sight.ready, *BOTH), "running",
                        "all-workers", Do.nothing),
+    "no module": ({**RUN, **NO_MODULE}, seen(Sight.ready, *BOTH), "running", "module-failed", Do.nothing),
+    "no module, on its way": ({**START, **NO_MODULE}, seen(Sight.ready, "starting"), "starting", "module-failed",
+                              Do.nothing),
+    "no module, over memory": ({**RUN, **NO_MODULE, "notice": Notice(at=NOW - 10, reason=OOM)}, seen(Sight.ready, *BOTH),
+                               "running", "worker-over-memory", Do.nothing),
+    "no module, long after": ({**RUN, **NO_MODULE, "notice": Notice(at=NOW - 301, reason=OOM)}, seen(Sight.ready, *BOTH),
+                              "running", "module-failed", Do.nothing),
+    "no module, site unseen": ({**RUN, **NO_MODULE}, seen(Sight.ready, workers=NOT_SEEN), "running", "cannot-see",
+                               Do.nothing),
+    "no module, queue closed": ({**RUN, **NO_MODULE}, seen(Sight.ready, workers=workers(problem="The queue is closed.")),
+                                "running", "waiting-for-workers", Do.nothing),
     "silent": (RUN, seen(Sight.silent), "running", "cannot-see", Do.nothing),
     "silent at the start": (START, seen(Sight.silent), "starting", "cannot-see", Do.nothing),
     "site unseen": (RUN, seen(Sight.ready, workers=NOT_SEEN), "running", "cannot-see", Do.nothing),
@@ -177,6 +189,28 @@ def test_site_problem_is_told(make_record) -> None:
 
 
 def test_notice_is_one_sentence_with_remedy() -> None:
-    assert FAILING is not None and FAILING.message == "w0 died 4 times."
+    assert FAILING is not None and FAILING.message == "w0 died 4 times. Its log ends with: boom"
+    assert FAILING.hint is not None and "log of w0" in FAILING.hint
     assert OOM is not None and OOM.hint is not None and "1 GiB" in OOM.hint
     assert notice_of("client-connected", "hello", None, 1) is None
+
+
+def test_a_module_that_fails_is_named_with_the_cause_and_where_to_install_it(make_record) -> None:
+    reason = next_action(make_record(**RUN, **NO_MODULE), seen(Sight.ready, *BOTH), NOW).reason
+    assert reason.message == "The extra module zap cannot be imported: ModuleNotFoundError: No module named 'zap'"
+    assert "/usr/bin/python3" in (reason.hint or "")
+    two = {"failed_modules": {"zap": "ImportError: a", "zip": "ImportError: b"}}
+    reason = next_action(make_record(**RUN, **two), seen(Sight.ready, *BOTH), NOW).reason
+    assert "zap, zip" in reason.message
+
+
+@pytest.mark.parametrize("code", ["scheduler-start-failed", "scheduler-died"])
+def test_the_card_quotes_one_line_of_a_log_and_the_timeline_all(code: str, make_record) -> None:
+    tail = (
+        "Traceback (most recent call last):\n  File x\nModuleNotFoundError: No module named 'dask'\n2026 - INFO - bye"
+    )
+    left = Exit(code, f"The scheduler exited with status 1. Its log ends with:\n{tail}")
+    action = next_action(make_record(**RUN), seen(Sight.exited, exit=left), NOW)
+    assert action.reason.message.endswith("Its log ends with: ModuleNotFoundError: No module named 'dask'")
+    assert "scheduler's log" in (action.reason.hint or "")
+    assert action.detail is not None and action.detail.endswith(tail)

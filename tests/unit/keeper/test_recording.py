@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from jupyter_offload.api.models import Desired, Phase, ReasonCode, Worker
-from jupyter_offload.keeper.lifecycle import Observation, Sight, next_action
+from jupyter_offload.keeper.lifecycle import Exit, Observation, Sight, next_action
 from jupyter_offload.keeper.recording import apply
 from jupyter_offload.keeper.schedulers import SchedulerSeen
 from jupyter_offload.ports import WorkersSeen
@@ -19,12 +19,12 @@ def event(sequence: int, code: str, worker: str | None = "w0", at: float = NOW, 
 
 @pytest.fixture
 def step(make_record):
-    def step(record=None, states=("connected", "connected"), events=(), sight=Sight.ready):
+    def step(record=None, states=("connected", "connected"), events=(), sight=Sight.ready, left=None):
         record = record or make_record(phase=Phase.starting, launched_at=NOW - 1)
         workers = [Worker(name=f"w{i}", state=s, cores=1, memory_bytes=1) for i, s in enumerate(states)]
         status = {"events": list(events), "sequence": 0} if sight is Sight.ready else None
         observation = Observation(
-            sight=sight, held=2, workers=WorkersSeen(visible=sight is Sight.ready, workers=workers)
+            sight=sight, exit=left, held=2, workers=WorkersSeen(visible=sight is Sight.ready, workers=workers)
         )
         scheduler = SchedulerSeen(sight, status=status)
         before = record
@@ -99,3 +99,41 @@ def test_an_end_by_itself_becomes_what_is_desired(step, make_record) -> None:
     record, _ = step(record)
     assert record.desired is Desired.stopped
     assert record.stop_reason is not None and record.stop_reason.code is ReasonCode.lifetime_over
+
+
+def test_a_stop_is_told_once(step, make_record) -> None:
+    record = make_record(phase=Phase.running, launched_at=NOW - 50, desired=Desired.stopped)
+    record, entries = step(record)
+    assert (record.phase, [e.code for e in entries]) == (Phase.stopping, ["stop-requested"])
+    record, entries = step(record.model_copy(update={"cleaned": True}), sight=Sight.gone)
+    assert (record.phase, entries) == (Phase.stopped, [])
+
+
+def test_workers_that_fail_are_told_once_with_the_whole_end_of_the_log(step) -> None:
+    message = "w0 died 3 times while starting. Its log ends with:\nTraceback:\nImportError: no"
+    record, entries = step(states=(), events=[event(3, "workers-failing", message=message)])
+    assert [(e.code, e.message) for e in entries if e.code != "waiting-for-workers"] == [("workers-failing", message)]
+    assert record.phase is Phase.failed
+    assert record.reason.message == "w0 died 3 times while starting. Its log ends with: ImportError: no"
+
+
+def test_the_end_of_a_schedulers_log_is_in_the_timeline(step) -> None:
+    left = Exit("scheduler-died", "It exited with status 1. Its log ends with:\n  one\n  two")
+    record, entries = step(sight=Sight.exited, left=left)
+    assert record.reason.message.endswith("Its log ends with: two")
+    assert [e.message for e in entries] == [f"The scheduler process died: {left.message}"]
+
+
+def test_modules_that_fail_are_remembered_each_with_its_first_cause(step, make_record) -> None:
+    record = make_record(phase=Phase.running, launched_at=NOW - 50, spec_changes={"modules": ["zap", "pkg.zip"]})
+    said = "cannot import the extra module {}: ImportError: {}\nmore. Install what provides it for /p, or take it off the list."
+    events = [
+        event(3, "module-failed", None, message="the scheduler " + said.format("zap", "first")),
+        event(4, "module-failed", "w0", message="w0 " + said.format("zap", "second")),
+        event(5, "module-failed", "w0", message="w0 " + said.format("pkg.zip", "third")),
+    ]
+    record, entries = step(record, events=events)
+    assert record.failed_modules == {"zap": "ImportError: first more.", "pkg.zip": "ImportError: third more."}
+    assert record.reason.code is ReasonCode.module_failed
+    assert [e.code for e in entries if e.code == "module-failed"] == ["module-failed"] * 3
+    assert step(record)[0] is record
