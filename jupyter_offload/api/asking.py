@@ -34,9 +34,15 @@ def validated(model: type[T], values: Mapping[str, Any]) -> T:
     raise BadInput(ProblemCode.invalid, f"{message.rstrip('.')}.", field=first.field, hint=first.hint, errors=problems)
 
 
+def spoken(field: str) -> str:
+    """Return a field by the name that people write: ``memory`` for ``memory_bytes``."""
+    top, dot, rest = field.partition(".")
+    return f"{_SPOKEN.get(top, top)}{dot}{rest}"
+
+
 def _problem(model: type[Model], loc: tuple[int | str, ...], message: str, value: object) -> FieldProblem:
     top = str(loc[0]) if loc else "request"
-    field = ".".join([_SPOKEN.get(top, top), *map(str, loc[1:])])
+    field = spoken(".".join([top, *map(str, loc[1:])]))
     known = model.model_fields.get(top)
     message = message.removeprefix("Value error, ")
     what, _, remedy = message.partition("; ")

@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from ..api import text
-from ..api.models import Cluster, Model
+from ..api import asking, text
+from ..api.models import Cluster, FieldProblem, Model
 from ..api.problems import OffloadError
 from ..api.units import format_duration
 
@@ -103,10 +103,22 @@ class Output:
         if self.as_json:
             print(error.document().model_dump_json(), file=sys.stderr)
             return
-        several = error.errors if len(error.errors) > 1 else []
-        lines = ["Error:"] if several else [f"Error: {error.message}"]
-        for problem in several:
-            lines.append(f"  {problem.message}" + (f". {problem.hint}" if problem.hint else ""))
-        if error.hint and not several:
-            lines.append(f"  {error.hint}")
-        print("\n".join(lines), file=sys.stderr)
+        print("\n".join(_error_lines(error)), file=sys.stderr)
+
+
+def _error_lines(error: OffloadError) -> list[str]:
+    if len(error.errors) < 2:
+        return [f"Error: {error.message}", *([f"  {error.hint}"] if error.hint else [])]
+    first = error.errors[0].message.rstrip(".")
+    headline = f"{len(error.errors)} mistakes:" if first in error.message else error.message
+    return [f"Error: {headline}", *(f"  {_mistake(problem)}" for problem in error.errors)]
+
+
+def _mistake(problem: FieldProblem) -> str:
+    """Return ``field: message hint``, each of them once and ended as a sentence."""
+    field = asking.spoken(problem.field)
+    message = text.one_line(problem.message)
+    for name in (problem.field, field):
+        message = message.removeprefix(f"{name}: ")
+    sentence = message if message.endswith((".", "!", "?", ":")) else f"{message}."
+    return " ".join(filter(None, (f"{field}: {sentence}", problem.hint)))

@@ -32,7 +32,32 @@ def test_error_is_a_sentence_and_its_remedy(capsys):
 def test_several_mistakes_are_all_shown(capsys):
     errors = [FieldProblem(field="a", message="a: wrong", hint="Do b."), FieldProblem(field="c", message="c: wrong")]
     Output(as_json=False).error(problems.BadInput("invalid", "a: wrong; c: wrong", errors=errors))
-    assert capsys.readouterr().err == "Error:\n  a: wrong. Do b.\n  c: wrong\n"
+    assert capsys.readouterr().err == "Error: 2 mistakes:\n  a: wrong. Do b.\n  c: wrong.\n"
+
+
+def test_mistakes_that_the_keeper_found_read_as_those_found_here(capsys):
+    errors = [
+        FieldProblem(field="workers", message="99 are more than the 4 of profile 'small'.", hint="Ask for at most 4."),
+        FieldProblem(field="memory_bytes", message="1 PiB is more than the 2 GiB of profile 'small'."),
+        FieldProblem(field="name", message="'a\nb' is not allowed"),
+    ]
+    error = problems.BadInput("limit-exceeded", f"{errors[0].message} There are 2 more mistakes.", errors=errors)
+    Output(as_json=False).error(error)
+    assert capsys.readouterr().err.splitlines() == [
+        "Error: 3 mistakes:",
+        "  workers: 99 are more than the 4 of profile 'small'. Ask for at most 4.",
+        "  memory: 1 PiB is more than the 2 GiB of profile 'small'.",
+        "  name: 'a b' is not allowed.",
+    ]
+
+
+def test_what_the_mistakes_are_of_is_said_first(capsys):
+    errors = [
+        FieldProblem(field="profiles.0.cores", message="0 is not allowed."),
+        FieldProblem(field="x", message="No."),
+    ]
+    Output(as_json=False).error(problems.BadInput("site-unhealthy", "Site 'a' cannot be used.", errors=errors))
+    assert capsys.readouterr().err.splitlines()[0] == "Error: Site 'a' cannot be used."
 
 
 def test_error_is_a_problem_document_with_json(capsys):
