@@ -2,7 +2,7 @@ import type { TranslationBundle } from '@jupyterlab/translation';
 import type { Cluster } from '../api/types';
 import type { IClusterModel } from '../tokens';
 import { secondsBetween } from './quantities';
-import { endWords } from './words';
+import { endWords, splitMessage } from './words';
 
 /** An end nearer than this is worth a word. */
 const NEAR_END_S = 600;
@@ -23,7 +23,8 @@ export class News {
       return null;
     }
     const { message, hint } = cluster.reason;
-    const text = this._trans.__('Cluster %1 failed: %2', cluster.name, message);
+    const { head } = splitMessage(message); // the card has the rest
+    const text = this._trans.__('Cluster %1 failed: %2', cluster.name, head);
     return { kind: 'failed', id: cluster.id, message: hint ? `${text} ${hint}` : text };
   }
 

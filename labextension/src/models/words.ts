@@ -8,6 +8,15 @@ export interface IWords {
   title: string;
 }
 
+/** The first line of a message, and what follows it, such as the end of a log. */
+export function splitMessage(message: string): { head: string; rest: string } {
+  const text = message.trim();
+  const at = text.search(/\r?\n/);
+  return at < 0
+    ? { head: text, rest: '' }
+    : { head: text.slice(0, at).trimEnd(), rest: text.slice(at).replace(/^[\r\n]+/, '') };
+}
+
 export function phaseWord(phase: Phase, trans: TranslationBundle): string {
   const words: Record<Phase, string> = {
     pending: trans.__('pending'),
@@ -87,7 +96,10 @@ export function endWords(cluster: Cluster, now: Date, trans: TranslationBundle):
   }
 }
 
-/** What is free at a site, such as "14 of 16 cores free". */
+/**
+ * What is free at a site, such as "14 of 16 cores free". A site on this machine measures how many cores compute nothing
+ * at the moment, which is another thing than not being given to anybody: it says "idle".
+ */
 export function capacityWords(site: Site, trans: TranslationBundle): string {
   const { cores_total, cores_free, accelerators } = site.capacity;
   const parts: string[] = [];
@@ -102,7 +114,11 @@ export function capacityWords(site: Site, trans: TranslationBundle): string {
     );
   }
   if (cores_free !== null && cores_total !== null) {
-    parts.push(trans.__('%1 of %2 cores free', cores_free, cores_total));
+    parts.push(
+      isMeasured(site)
+        ? trans.__('%1 of %2 cores idle', cores_free, cores_total)
+        : trans.__('%1 of %2 cores free', cores_free, cores_total)
+    );
   } else if (cores_free !== null) {
     parts.push(trans.__('%1 cores free', cores_free));
   } else if (cores_total !== null) {
@@ -111,13 +127,17 @@ export function capacityWords(site: Site, trans: TranslationBundle): string {
   return parts.length ? parts.join(' · ') : trans.__('capacity unknown');
 }
 
+function isMeasured(site: Site): boolean {
+  return site.backend === 'local';
+}
+
 /** What the line of a site says: its capacity, or why it cannot take work. */
 export function siteWords(site: Site, now: Date, trans: TranslationBundle): IWords {
   const { health } = site;
   const hint = health.hint ? ` ${health.hint}` : '';
   if (health.state === 'unhealthy') {
     return {
-      text: health.message || trans.__('cannot take work'),
+      text: splitMessage(health.message).head || trans.__('cannot take work'),
       title: (health.message || trans.__('The site cannot take work.')) + hint
     };
   }
@@ -130,15 +150,25 @@ export function siteWords(site: Site, now: Date, trans: TranslationBundle): IWor
       : trans.__('not heard yet');
     return { text: ago, title: (health.message || trans.__('Nobody could look.')) + hint };
   }
-  const { memory_free_bytes, memory_total_bytes } = site.capacity;
-  const memory =
-    memory_free_bytes !== null && memory_total_bytes !== null
-      ? ` ${trans.__('Memory: %1 of %2 free.', formatBytes(memory_free_bytes), formatBytes(memory_total_bytes))}`
-      : '';
-  return {
-    text: capacityWords(site, trans),
-    title: (site.description || site.title) + memory
-  };
+  const { cores_free, memory_free_bytes, memory_total_bytes } = site.capacity;
+  const parts = [site.description || site.title];
+  if (isMeasured(site) && cores_free !== null) {
+    parts.push(
+      trans.__(
+        'Idle are cores that compute nothing just now; anything on this machine may use the others, and a worker that waits uses none.'
+      )
+    );
+  }
+  if (memory_free_bytes !== null && memory_total_bytes !== null) {
+    parts.push(
+      trans.__(
+        'Memory: %1 of %2 free.',
+        formatBytes(memory_free_bytes),
+        formatBytes(memory_total_bytes)
+      )
+    );
+  }
+  return { text: capacityWords(site, trans), title: parts.join('\n') };
 }
 
 /** How long workers took to arrive of late, in words. */

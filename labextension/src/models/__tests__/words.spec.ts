@@ -1,7 +1,14 @@
 import { describe, expect, it } from 'vitest';
 import { News } from '../news';
 import { exactBytes, formatBytes, formatBytesOf, formatDuration } from '../quantities';
-import { arrivedWords, endWords, placeWords, readyWords, siteWords } from '../words';
+import {
+  arrivedWords,
+  endWords,
+  placeWords,
+  readyWords,
+  siteWords,
+  splitMessage
+} from '../words';
 import { cluster, site, trans } from './fakes';
 
 const now = new Date('2026-11-21T12:00:00Z');
@@ -62,6 +69,33 @@ describe('words', () => {
     };
     const words = siteWords(site('cnaf', { health }), now, trans);
     expect(words).toEqual({ text: 'last heard 4 min ago', title: 'No answer. Wait.' });
+  });
+
+  it('calls what it measured idle, and what was not given away free', () => {
+    const here = siteWords(site('local', { description: 'Here.' }), now, trans);
+    expect(here.text).toBe('14 of 16 cores idle');
+    expect(here.title).toContain('Here.\nIdle are cores that compute nothing just now');
+    const batch = siteWords(site('cnaf', { backend: 'jobqueue' }), now, trans);
+    expect(batch.text).toBe('14 of 16 cores free');
+    expect(batch.title).not.toContain('dle');
+  });
+
+  it('says the first line of a long message', () => {
+    expect(splitMessage(' One.\r\n\n  two\nthree\n')).toEqual({
+      head: 'One.',
+      rest: '  two\nthree'
+    });
+    expect(splitMessage('One.')).toEqual({ head: 'One.', rest: '' });
+    const health = { ...site('x').health, state: 'unhealthy' as const, message: 'Bad:\na: b' };
+    expect(siteWords(site('x', { health }), now, trans)).toEqual({
+      text: 'Bad:',
+      title: 'Bad:\na: b'
+    });
+    const reason = { code: 'scheduler-died' as const, message: 'It died.\nlog', hint: null };
+    const change = { old: cluster('a'), now: cluster('a', 'failed', { reason }) };
+    expect(new News(trans).ofChange({ type: 'changed', id: 'a', ...change })?.message).toBe(
+      'Cluster a failed: It died.'
+    );
   });
 
   it('shows unknown numbers as unknown', () => {

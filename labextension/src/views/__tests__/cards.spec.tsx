@@ -188,6 +188,23 @@ describe('a card', () => {
     expect(actions.forget).toHaveBeenCalledWith('skim');
   });
 
+  it.each(['failed', 'running', 'starting'] as const)(
+    'shows the first line of a long reason and folds the rest away (%s)',
+    async phase => {
+      const tail = Array.from({ length: 30 }, (_, i) => `line ${i} of the log`).join('\n');
+      const message = `Worker w0 ended. Its log ends with:\n${tail}`;
+      await show(
+        cluster('skim', phase, { reason: { code: 'workers-failing', message, hint: 'Look.' } })
+      );
+      const more = within(card('skim')).getByText('More').closest('details')!;
+      expect(more.open).toBe(false);
+      expect(more.querySelector('pre')?.textContent).toBe(tail);
+      more.remove();
+      expect(text('skim')).toContain('Worker w0 ended. Its log ends with:');
+      expect(text('skim')).not.toContain('of the log');
+    }
+  );
+
   it('does not claim that nothing is left while workers are', async () => {
     await show(
       cluster('skim', 'failed', { workers: { requested: 0, starting: 0, connected: 2 } })
@@ -285,7 +302,7 @@ describe('the panel', () => {
     const { onNew } = await show();
     const row = within(screen.getByRole('list', { name: 'Sites' })).getByRole('listitem');
     expect(within(row).getByRole('img', { name: 'healthy' })).toBeTruthy();
-    expect(row.textContent).toContain('14 of 16 cores free');
+    expect(row.textContent).toContain('14 of 16 cores idle');
     fireEvent.click(within(row).getByRole('button', { name: 'This machine' }));
     expect(onNew).toHaveBeenCalledWith('local');
   });

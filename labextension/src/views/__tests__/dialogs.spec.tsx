@@ -95,7 +95,7 @@ describe('the New-cluster dialog', () => {
     const [local, cnaf] = screen.getAllByRole('radio') as HTMLInputElement[];
     expect(local.checked).toBe(true);
     expect(local.closest('label')?.textContent).toContain('ready in < 1 s');
-    expect(local.closest('label')?.textContent).toContain('14 of 16 cores free');
+    expect(local.closest('label')?.textContent).toContain('14 of 16 cores idle');
     expect(cnaf.disabled).toBe(true);
     expect(cnaf.closest('label')?.textContent).toContain('Draining.');
   });

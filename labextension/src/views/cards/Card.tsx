@@ -6,6 +6,7 @@ import { arrivedWords, endWords, phaseWord, placeWords } from '../../models/word
 import { useTrans } from '../shared/context';
 import { useNow } from '../shared/hooks';
 import { IconButton } from '../shared/IconButton';
+import { Message } from '../shared/Message';
 import { Elapsed } from '../shared/Time';
 import { Timeline, type TimelineReader } from '../timeline/Timeline';
 import type { ICardActions } from './actions';
@@ -95,9 +96,9 @@ function Outcome({ cluster }: { cluster: Cluster }): JSX.Element {
   const left = cluster.workers.connected + cluster.workers.starting;
   return (
     <>
-      <p className={cluster.phase === 'failed' ? 'jp-Offload-fault' : 'jp-Offload-dim'}>
-        {message}
-      </p>
+      <div className={cluster.phase === 'failed' ? 'jp-Offload-fault' : 'jp-Offload-dim'}>
+        <Message text={message} />
+      </div>
       <p className="jp-Offload-dim">
         {hint ? `${hint} ` : ''}
         {left === 0
@@ -133,10 +134,9 @@ function Present({ cluster, now, actions }: IPresentProps): JSX.Element {
       {cluster.phase !== 'pending' && <Meter cluster={cluster} />}
       {!isWaiting && <p className="jp-Offload-dim">{arrivedWords(cluster, trans)}</p>}
       {!isWaiting && !PLAIN_REASONS.has(reason.code) && (
-        <p className="jp-Offload-reason">
-          {reason.message}
-          {reason.hint ? ` ${reason.hint}` : ''}
-        </p>
+        <div className="jp-Offload-reason">
+          <Message text={reason.message} hint={reason.hint} />
+        </div>
       )}
       {cluster.phase === 'running' && <Busy cluster={cluster} />}
       {cluster.phase === 'running' && <Ending cluster={cluster} now={now} actions={actions} />}

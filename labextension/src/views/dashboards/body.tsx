@@ -1,6 +1,7 @@
 import type { TranslationBundle } from '@jupyterlab/translation';
 import { Button, UseSignal } from '@jupyterlab/ui-components';
 import { useEffect, useState } from 'react';
+import { splitMessage } from '../../models/words';
 import type { Cluster, DashboardPlot } from '../../tokens';
 import type { PaneModel, PaneState } from './model';
 
@@ -41,7 +42,7 @@ function StateView({ state, ...props }: IProps & { state: PaneState }): JSX.Elem
     case 'opening':
       return (
         <Notice heading={waitingFor(state.cluster, trans)} busy>
-          <p>{state.cluster.reason.message}</p>
+          <p>{splitMessage(state.cluster.reason.message).head}</p>
           {state.cluster.reason.hint && <p>{state.cluster.reason.hint}</p>}
         </Notice>
       );
@@ -91,7 +92,7 @@ function Ended({ cluster, actions, trans }: IProps & { cluster: Cluster }): JSX.
       : trans.__('%1 has stopped', cluster.name);
   return (
     <Notice heading={heading}>
-      <p>{cluster.reason.message}</p>
+      <p>{splitMessage(cluster.reason.message).head}</p>
       {cluster.reason.hint && <p>{cluster.reason.hint}</p>}
       <div className="jp-Offload-noticeActions">
         <Button onClick={() => actions.startAgain(cluster.id)}>

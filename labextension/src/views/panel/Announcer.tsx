@@ -1,5 +1,5 @@
 import { useEffect, useState } from 'react';
-import { phaseWord } from '../../models/words';
+import { phaseWord, splitMessage } from '../../models/words';
 import type { IClusterModel } from '../../tokens';
 import { useTrans } from '../shared/context';
 
@@ -12,7 +12,9 @@ export function Announcer({ model }: { model: IClusterModel }): JSX.Element {
       const { now, old } = change;
       if (now && model.isReady && now.phase !== old?.phase) {
         const said = trans.__('Cluster %1 is %2.', now.name, phaseWord(now.phase, trans));
-        setText(now.phase === 'failed' ? `${said} ${now.reason.message}` : said);
+        setText(
+          now.phase === 'failed' ? `${said} ${splitMessage(now.reason.message).head}` : said
+        );
       }
     };
     model.clusterChanged.connect(slot);

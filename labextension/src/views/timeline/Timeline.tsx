@@ -5,6 +5,7 @@ import type { Cluster, TimelineEntry } from '../../api/types';
 import { isFinished } from '../../models/store';
 import { clockTime, exactTime } from '../../models/quantities';
 import { useTrans } from '../shared/context';
+import { Message } from '../shared/Message';
 
 export type TimelineReader = (id: string) => Promise<TimelineEntry[]>;
 
@@ -131,7 +132,9 @@ function Step({ state, mark, markLabel, text, children }: IStepProps): JSX.Eleme
       <span className="jp-Offload-mark" role="img" aria-label={markLabel}>
         {mark}
       </span>
-      <span className="jp-Offload-timelineText">{text}</span>
+      <div className="jp-Offload-timelineText">
+        <Message text={text} />
+      </div>
       {children}
     </li>
   );
