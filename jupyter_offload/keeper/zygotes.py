@@ -58,7 +58,7 @@ def zygote_key(interpreter: Interpreter) -> str:
     python = interpreter.python
     parts = [interpreter.name, os.path.realpath(python)]
     folders = [Path(entry) for entry in interpreter.variables.get("PYTHONPATH", "").split(os.pathsep) if entry]
-    for prefix in {Path(python).parent.parent, Path(python).resolve().parent.parent}:
+    for prefix in sorted({Path(python).parent.parent, Path(python).resolve().parent.parent}):
         folders += sorted(prefix.glob("lib*/python*/*-packages"))
     for folder in folders:
         with contextlib.suppress(OSError):
@@ -163,16 +163,16 @@ class Zygotes:
         return False
 
     async def _spawn(self, interpreter: Interpreter, key: str) -> ProcessName | None:
-        with self._file(key, "log").open("wb") as out:
-            try:
+        try:
+            with self._file(key, "log").open("wb") as out:
                 process = await asyncio.create_subprocess_exec(
                     interpreter.python, str(SCHEDULER_MAIN), "zygote", str(self._socket(key)), stdin=subprocess.DEVNULL,
                     stdout=out, stderr=out, env=self._environment | dict(interpreter.variables), cwd="/",
                     start_new_session=True,
                 )  # fmt: skip
-            except OSError as error:
-                log.warning("%s cannot be run: %s", interpreter.python, error)
-                return None
+        except OSError as error:
+            log.warning("the zygote of %s cannot be started: %s", interpreter.python, error)
+            return None
         name = ProcessName(pid=process.pid, start=process_start(process.pid) or "gone")
         write_private(
             self._file(key, "json"), json.dumps({"interpreter": interpreter.name, "process": name.model_dump()})
@@ -207,7 +207,8 @@ class Zygotes:
         for process in left:
             await asyncio.to_thread(processes.send, process, signal.SIGKILL)
         for kind in ("sock", "json", "log"):
-            self._file(key, kind).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # what cannot be taken away is in the way of zygotes, not of clusters
+                self._file(key, kind).unlink(missing_ok=True)
 
     async def end(self) -> None:
         """End all zygotes of this keeper and of earlier ones; their clusters go on."""
