@@ -30,7 +30,10 @@ export const SETTINGS_ID = 'jupyter-offload:plugin';
 export namespace CommandIDs {
   /** Show the left panel. */
   export const openPanel = 'offload:open-panel';
-  /** Open the New-cluster dialog; `spec` fills it in. Resolves to the new cluster's id or null. */
+  /**
+   * Open the New-cluster dialog; `spec` fills it in, `attach: false` does not offer to attach the current notebook.
+   * Resolves to the new cluster's id or null.
+   */
   export const newCluster = 'offload:new-cluster';
   export const refresh = 'offload:refresh';
   /** `{id}`; without an id the selected cluster, then the only running one. The same for all below. */

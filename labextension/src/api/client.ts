@@ -44,8 +44,10 @@ interface ICallOptions {
 export class OffloadClient {
   constructor(
     readonly settings: ServerConnection.ISettings,
-    private readonly _trans: TranslationBundle = nullTranslator.load('jupyter_offload')
-  ) {}
+    trans?: TranslationBundle
+  ) {
+    this._trans = trans ?? nullTranslator.load('jupyter_offload');
+  }
 
   health(): Promise<KeeperHealth> {
     return this._call('GET', ['health']);
@@ -155,6 +157,8 @@ export class OffloadClient {
     }
     return (response.status === 204 ? undefined : await readJson(response, this._trans)) as T;
   }
+
+  private readonly _trans: TranslationBundle;
 }
 
 function unreachable(reason: number | string | null, trans: TranslationBundle): OffloadProblem {

@@ -11,7 +11,8 @@ import { kernelLanguage, runSilently } from './kernel';
 /** Key of the notebook's metadata. */
 const METADATA = 'offload';
 
-function readMemory(panel: NotebookPanel): IRemembered | null {
+/** Which cluster a notebook remembers; null for none. */
+export function readMemory(panel: NotebookPanel): IRemembered | null {
   const value = panel.context.model?.sharedModel.getMetadata()[METADATA];
   if (value && typeof value === 'object') {
     const { cluster, id } = value as Partial<IRemembered>;

@@ -17,12 +17,20 @@ import { FormState } from './formState';
 /** Rest after the last key before the server is asked what would be submitted. */
 const PREVIEW_DELAY_MS = 300;
 
+/** A notebook that can be attached to the new cluster. */
+export interface IAttachOffer {
+  /** Name of its file. */
+  title: string;
+  isOn: boolean;
+}
+
 /** The New-cluster dialog without its looks. */
 export class NewClusterState extends FormState<IClusterForm, Cluster> {
   constructor(
     private readonly _model: IClusterModel,
     form: IClusterForm,
-    private readonly _trans: TranslationBundle
+    private readonly _trans: TranslationBundle,
+    private _attach: IAttachOffer | null = null
   ) {
     super(form);
     _model.changed.connect(this._onModel, this);
@@ -60,6 +68,16 @@ export class NewClusterState extends FormState<IClusterForm, Cluster> {
   /** What would be submitted; null while unknown or wrong. */
   get preview(): Preview | null {
     return this._preview;
+  }
+
+  /** The notebook that may be attached; null when there is none. */
+  get attach(): IAttachOffer | null {
+    return this._attach;
+  }
+
+  setAttach(isOn: boolean): void {
+    this._attach = this._attach && { ...this._attach, isOn };
+    this.emit();
   }
 
   setSite(name: string): void {

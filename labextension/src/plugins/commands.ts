@@ -1,6 +1,6 @@
 import type { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { Clipboard, ICommandPalette, Notification } from '@jupyterlab/apputils';
-import { INotebookTracker } from '@jupyterlab/notebook';
+import { INotebookTracker, type NotebookPanel } from '@jupyterlab/notebook';
 import { ISettingRegistry } from '@jupyterlab/settingregistry';
 import { IStateDB } from '@jupyterlab/statedb';
 import { ITranslator, nullTranslator, type TranslationBundle } from '@jupyterlab/translation';
@@ -8,6 +8,8 @@ import { copyIcon, deleteIcon, refreshIcon, stopIcon } from '@jupyterlab/ui-comp
 import type { ReadonlyPartialJSONObject } from '@lumino/coreutils';
 import { OffloadProblem } from '../api/problem';
 import type { Cluster, ClusterSpec } from '../api/types';
+import { canAttach } from '../cells/attachment';
+import { readMemory } from '../cells/notebook';
 import { offloadIcon } from '../icons';
 import { formOf, type IClusterForm, startForm } from '../models/form';
 import { NewClusterState } from '../models/newCluster';
@@ -21,6 +23,12 @@ import { meantCluster } from './meant';
 
 /** Where the last choice of the dialog is remembered. */
 const LAST_CHOICE = 'jupyter-offload:last-choice';
+
+interface ILastChoice {
+  form: Partial<IClusterForm>;
+  /** Whether a notebook without cluster was to be attached. */
+  attach?: boolean;
+}
 
 /** Commands that create and change clusters. */
 export const commandsPlugin: JupyterFrontEndPlugin<void> = {
@@ -82,12 +90,17 @@ function addNewCommands(options: INewOptions): void {
           spec: {
             type: 'object',
             description: 'Parts of a cluster spec that fill the dialog in.'
+          },
+          attach: {
+            type: 'boolean',
+            description: 'False does not offer to attach the current notebook.'
           }
         }
       }
     },
     execute: async args => {
-      const cluster = await askForCluster(options, (args.spec ?? {}) as Partial<ClusterSpec>);
+      const wanted = (args.spec ?? {}) as Partial<ClusterSpec>;
+      const cluster = await askForCluster(options, wanted, args.attach !== false);
       return cluster?.id ?? null;
     }
   });
@@ -101,7 +114,11 @@ function addNewCommands(options: INewOptions): void {
         type: 'object',
         properties: {
           id: { type: 'string', description: 'Id or name of the cluster.' },
-          ask: { type: 'boolean', description: 'False starts it without the dialog.' }
+          ask: { type: 'boolean', description: 'False starts it without the dialog.' },
+          attach: {
+            type: 'boolean',
+            description: 'False does not offer to attach the current notebook.'
+          }
         }
       }
     },
@@ -115,7 +132,7 @@ function addNewCommands(options: INewOptions): void {
         const again = await said(trans, () => model.startAgain(old.id));
         return again?.id ?? null;
       }
-      return (await askForCluster(options, old.spec))?.id ?? null;
+      return (await askForCluster(options, old.spec, args.attach !== false))?.id ?? null;
     }
   });
 
@@ -131,11 +148,12 @@ function addNewCommands(options: INewOptions): void {
 
 /** Open the dialog with the last choice, changed by what the caller wants. */
 async function askForCluster(
-  { model, trans, state, registry, tracker }: INewOptions,
-  wanted: Partial<ClusterSpec>
+  { app, model, trans, state, registry, tracker }: INewOptions,
+  wanted: Partial<ClusterSpec>,
+  offersAttach: boolean
 ): Promise<Cluster | null> {
   const [remembered, settings] = await Promise.all([
-    state?.fetch(LAST_CHOICE).catch(() => undefined),
+    state?.fetch(LAST_CHOICE).catch(() => undefined) as Promise<ILastChoice | undefined>,
     registry?.load(SETTINGS_ID).catch(() => null),
     model.sites.length > 0 ? undefined : model.refreshSites()
   ]);
@@ -143,21 +161,58 @@ async function askForCluster(
   const form = startForm(
     model.sites,
     model.clusters,
-    { ...(remembered as Partial<IClusterForm> | undefined), ...formOf(wanted) },
+    { ...remembered?.form, ...formOf(wanted) },
     idle === 'profile' ? '' : idle
   );
-  const dialog = new NewClusterState(model, form, trans);
+  const panel = offersAttach ? attachablePanel(app, tracker) : null;
+  // A notebook that has a cluster already keeps it unless told otherwise.
+  const isFree = panel !== null && !hasCluster(panel, model);
+  const dialog = new NewClusterState(
+    model,
+    form,
+    trans,
+    panel && { title: panel.title.label, isOn: isFree && remembered?.attach !== false }
+  );
   const kernel = tracker?.currentWidget?.sessionContext.session?.kernel?.name ?? null;
   const cluster = await showNewCluster(dialog, kernel, trans);
   if (cluster) {
     model.selected = cluster.id;
     // Not the name, which is new each time, nor the variables, which may hold what others must not read.
-    const choice: Partial<IClusterForm> = { ...dialog.form };
-    delete choice.name;
-    delete choice.env;
-    await state?.save(LAST_CHOICE, choice);
+    const choice: ILastChoice = { form: { ...dialog.form }, attach: remembered?.attach };
+    delete choice.form.name;
+    delete choice.form.env;
+    if (dialog.attach && isFree) {
+      choice.attach = dialog.attach.isOn;
+    }
+    await state?.save(LAST_CHOICE, JSON.parse(JSON.stringify(choice)));
+    if (dialog.attach?.isOn) {
+      // It waits by itself until the cluster can be connected to.
+      await app.commands.execute(CommandIDs.attachNotebook, { id: cluster.id });
+    }
   }
   return cluster;
+}
+
+/** The notebook that its user looks at, if it may speak Python. */
+function attachablePanel(
+  app: JupyterFrontEnd,
+  tracker: INotebookTracker | null
+): NotebookPanel | null {
+  const panel = tracker?.currentWidget ?? null;
+  const language = panel?.context.model?.defaultKernelLanguage || 'python';
+  const canAsk = app.commands.hasCommand(CommandIDs.attachNotebook);
+  return canAsk && panel === app.shell.currentWidget && language === 'python' ? panel : null;
+}
+
+/** Whether the cluster that a notebook remembers is still there. */
+function hasCluster(panel: NotebookPanel, model: IClusterModel): boolean {
+  const remembered = readMemory(panel);
+  return (
+    remembered !== null &&
+    model.clusters.some(
+      it => canAttach(it) && (it.id === remembered.id || it.name === remembered.cluster)
+    )
+  );
 }
 
 function addChangeCommands(

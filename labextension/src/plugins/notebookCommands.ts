@@ -130,13 +130,14 @@ async function newCluster(
   again: string | undefined
 ): Promise<string | null> {
   if (again) {
-    return (await app.commands.execute(CommandIDs.startAgain, { id: again })) as string | null;
+    return (await app.commands.execute(CommandIDs.startAgain, { id: again, attach: false })) as
+      string | null;
   }
   // What the kernel runs is what the workers should run.
   const environment = tracker.currentWidget?.sessionContext.session?.kernel?.name;
   return (await app.commands.execute(
     CommandIDs.newCluster,
-    environment ? { spec: { environment } } : {}
+    environment ? { spec: { environment }, attach: false } : { attach: false }
   )) as string | null;
 }
 

@@ -152,6 +152,22 @@ describe('the New-cluster dialog', () => {
     expect(option(/after 12 h/).disabled).toBe(false);
   });
 
+  it('offers to attach the notebook of now, if there is one', async () => {
+    const { model, state } = await show();
+    expect(screen.queryByRole('checkbox', { name: /^Attach/ })).toBeNull();
+    const offer = { title: 'zmumu.ipynb', isOn: true };
+    const offered = new NewClusterState(model, { ...state.form }, trans, offer);
+    cleanup();
+    render(<NewCluster state={offered} kernel={null} />);
+    const box = screen.getByRole('checkbox', {
+      name: 'Attach zmumu.ipynb'
+    }) as HTMLInputElement;
+    expect(box.checked).toBe(true);
+    fireEvent.click(box);
+    expect(box.checked).toBe(false);
+    expect(offered.attach?.isOn).toBe(false);
+  });
+
   it('shows what will be submitted and the warnings of the server', async () => {
     const { state } = await show(client => {
       const { previewCluster } = client;

@@ -87,6 +87,7 @@ export function NewCluster({ state, kernel }: INewClusterProps): JSX.Element {
         />
         <UntilFields state={state} />
       </div>
+      <AttachField state={state} />
       <Advanced state={state} />
       <Submitted state={state} />
     </div>
@@ -219,6 +220,24 @@ function UntilFields({ state }: { state: NewClusterState }): JSX.Element {
         )}
       </Field>
     </>
+  );
+}
+
+/** Whether the current notebook is attached as soon as the cluster can be connected to. */
+function AttachField({ state }: { state: NewClusterState }): JSX.Element | null {
+  const trans = useTrans();
+  const { attach } = state;
+  return (
+    attach && (
+      <label className="jp-Offload-check">
+        <input
+          type="checkbox"
+          checked={attach.isOn}
+          onChange={event => state.setAttach(event.target.checked)}
+        />
+        {trans.__('Attach %1', attach.title)}
+      </label>
+    )
   );
 }
 
