@@ -9,8 +9,10 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 
@@ -22,7 +24,7 @@ from jupyter_offload.api.problems import Broken, ProblemCode
 from jupyter_offload.api.start import ensure_keeper
 from jupyter_offload.keeper import folders
 
-from .conftest import Desk, until
+from .conftest import PATIENCE_S, Desk, until
 
 ASK = "from jupyter_offload.api.client import KeeperClient as K; from jupyter_offload.api.models import KeeperHealth as H;" \
       " print(K().call('health', H).pid)"  # fmt: skip
@@ -74,13 +76,32 @@ def test_it_ends_itself_when_there_is_nothing_to_do(desk_with) -> None:
     assert desk.get("worked").phase.value == "stopped", "the next one remembers"
 
 
+def test_who_only_watches_does_not_keep_it_and_who_asks_does(desk_with) -> None:
+    """A browser tab left open follows the changes for days; the keeper ends all the same, and starts when it is needed."""
+    desk = desk_with(JUPYTER_OFFLOAD_KEEPER_IDLE_S="3")
+    keeper = desk.keeper
+    began = time.monotonic()
+    # straight over the socket: a client of ours would start the next one
+    with httpx.Client(transport=httpx.HTTPTransport(uds=str(locations.socket_path())), timeout=60) as http:
+        while time.monotonic() - began < 7:  # more than twice the time after which it ends
+            assert http.get("http://k/clusters").status_code == 200, "it ended although it was asked"
+            time.sleep(0.1)
+        assert keeper.is_running()
+        revision = http.get("http://k/changes").json()["revision"]
+        try:
+            for _ in range(PATIENCE_S * 10):
+                http.get("http://k/changes", params={"since": revision, "timeout_s": 0.1})
+                http.get("http://k/health")
+        except httpx.TransportError:
+            pass
+    until(lambda: not keeper.is_running(), wrong="watching keeps it")
+
+
 def test_an_older_keeper_hands_over_and_clusters_stay(desk: Desk) -> None:
     old = subprocess.Popen([sys.executable, "-c", OLDER], stderr=subprocess.DEVNULL)
     try:
         until(lambda: locations.socket_path().exists())
         # as its own release would have: straight over the socket, without a look at the version
-        import httpx
-
         with httpx.Client(transport=httpx.HTTPTransport(uds=str(locations.socket_path())), timeout=60) as http:
             assert http.get("http://k/health").json()["version"] == "0.0.1"
             made = http.post("http://k/clusters", json={"spec": {"name": "kept", "workers": 1}}).json()

@@ -27,6 +27,7 @@ class Asked:
     """What the handlers were given."""
 
     call = None
+    under_way: int | None = None
 
 
 @pytest.fixture
@@ -35,12 +36,23 @@ def asked() -> Asked:
 
 
 @pytest.fixture
-async def http(asked: Asked) -> AsyncIterator[httpx.AsyncClient]:
+def traffic() -> Traffic:
+    return Traffic(last_at=0)
+
+
+@pytest.fixture
+async def http(asked: Asked, traffic: Traffic) -> AsyncIterator[httpx.AsyncClient]:
+    async def health(call):
+        asked.under_way = traffic.under_way
+        return Answer({})
+
     async def changes(call):
+        asked.under_way = traffic.under_way
         asked.call = call
         return Answer(Changes(revision=3))
 
     async def preview(call):
+        asked.under_way = traffic.under_way
         asked.call = call
         return Answer({"fine": True})
 
@@ -63,12 +75,12 @@ async def http(asked: Asked) -> AsyncIterator[httpx.AsyncClient]:
         raise Broken(ProblemCode.disk_full, "full")
 
     served = {
-        "changes": changes, "previewCluster": preview, "getCluster": get, "changeCluster": change, "deleteCluster": delete,
-        "listSites": sites, "clusterConnection": connection,
+        "health": health, "changes": changes, "previewCluster": preview, "getCluster": get, "changeCluster": change,
+        "deleteCluster": delete, "listSites": sites, "clusterConnection": connection,
     }  # fmt: skip
     folder = Path(tempfile.mkdtemp(dir="/tmp"))
     path = folder / "k.sock"
-    server = serve(application(served, ROUTES, Traffic()), path)
+    server = serve(application(served, ROUTES, traffic), path)
     async with httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(uds=str(path)), base_url="http://k") as client:
         client.path = path  # type: ignore[attr-defined]
         yield client
@@ -205,3 +217,19 @@ async def test_another_user_is_refused(http) -> None:
     assert "revision" not in done.stdout and "HTTP/1" not in done.stdout
     assert "b''" in done.stdout or "Reset" in done.stderr or "Broken pipe" in done.stderr, done
     assert json.loads((await http.get("/changes")).text)["revision"] == 3
+
+
+@pytest.mark.parametrize("path", ["/changes", "/health"])
+async def test_who_only_watches_does_not_count_as_traffic(http, asked, traffic, path) -> None:
+    assert (await http.get(path)).status_code == 200
+    assert (asked.under_way, traffic.under_way, traffic.last_at) == (0, 0, 0)
+
+
+async def test_who_asks_or_errs_counts_while_under_way_and_at_its_end(http, asked, traffic) -> None:
+    assert (await http.post("/clusters/preview", json={"name": "a"})).status_code == 200
+    assert (asked.under_way, traffic.under_way) == (1, 0)
+    for path in ("/clusters/nobody", "/sites"):
+        before = traffic.last_at
+        assert before > 0
+        assert (await http.get(path)).status_code in (404, 500)
+        assert traffic.under_way == 0 and traffic.last_at > before, "one that fails is counted off, too"
