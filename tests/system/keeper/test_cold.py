@@ -47,4 +47,6 @@ def test_a_keeper_finds_the_zygote_of_the_one_before(desk: Desk) -> None:
         assert desk.get("first").connectable
     cluster = desk.new("second", 1)
     assert zygote.is_running()
-    assert psutil.Process(desk.ready(cluster)["supervisor"]["pid"]).cmdline() == zygote.cmdline(), "forked from that one"
+    assert psutil.Process(desk.ready(cluster)["supervisor"]["pid"]).cmdline() == zygote.cmdline(), (
+        "forked from that one"
+    )
