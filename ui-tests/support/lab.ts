@@ -10,7 +10,7 @@ import * as path from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 export const REPOSITORY = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../..');
-const PYTHON = process.env.OFFLOAD_PYTHON ?? path.join(REPOSITORY, '.venv/bin/python');
+export const PYTHON = process.env.OFFLOAD_PYTHON ?? path.join(REPOSITORY, '.venv/bin/python');
 /** Folder with the tutorial's ROOT files; made by `python -m jupyter_offload.examples.nanoaod`. */
 const DATA = process.env.OFFLOAD_DATA ?? '';
 const START_TIMEOUT_MS = 90_000;
