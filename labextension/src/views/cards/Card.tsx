@@ -166,9 +166,18 @@ function Busy({ cluster }: { cluster: Cluster }): JSX.Element {
   );
   return (
     <p className="jp-Offload-dim jp-Offload-usage" title={title}>
-      {trans.__('CPU %1 % busy', busy)}
-      {usage.memory_bytes > 0 &&
-        ` · ${trans.__('memory %1', formatBytesOf(usage.memory_used_bytes, usage.memory_bytes, trans))}`}
+      <span>{trans.__('CPU %1 % busy', busy)}</span>
+      {usage.memory_bytes > 0 && (
+        <>
+          {' · '}
+          <span>
+            {trans.__(
+              'memory %1',
+              formatBytesOf(usage.memory_used_bytes, usage.memory_bytes, trans)
+            )}
+          </span>
+        </>
+      )}
     </p>
   );
 }
