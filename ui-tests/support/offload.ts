@@ -48,13 +48,13 @@ export async function openNotebook(page: Page, path: string): Promise<Locator> {
   return notebook;
 }
 
-export async function newNotebook(page: Page): Promise<Locator> {
-  const path = await page.evaluate(async () => {
+export async function newNotebook(page: Page, kernel = 'python3'): Promise<Locator> {
+  const path = await page.evaluate(async name => {
     const app = (window as unknown as { jupyterapp: any }).jupyterapp;
     const model = await app.commands.execute('docmanager:new-untitled', { type: 'notebook' });
-    await app.commands.execute('docmanager:open', { path: model.path, kernel: { name: 'python3' } });
+    await app.commands.execute('docmanager:open', { path: model.path, kernel: { name } });
     return model.path as string;
-  });
+  }, kernel);
   return openNotebook(page, path);
 }
 

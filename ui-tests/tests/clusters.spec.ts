@@ -1,6 +1,7 @@
 /** Cards and dialogs: every action of a cluster's life, and what goes wrong in it. */
 import * as fs from 'node:fs';
-import { card, dialog, newCluster, running } from '../support/offload.js';
+import { image } from '../support/images.js';
+import { card, dialog, newCluster, newNotebook, runCell, running } from '../support/offload.js';
 import { isAlive, type ILab } from '../support/lab.js';
 import { expect, test } from '../support/test.js';
 
@@ -122,6 +123,55 @@ test('a worker and then the scheduler are killed: the card says what happened', 
   await expect(hurt).toHaveAttribute('data-phase', 'failed', { timeout: 20_000 });
   await expect(hurt).toContainText('scheduler process died');
   await expect(hurt).toContainText('Nothing of it is left running.');
+
+  // Whoever looks elsewhere is told, in one line, with what can be done.
+  const told = page.locator('.jp-toastContainer .Toastify__toast, .Toastify__toast').filter({ hasText: 'Cluster hurt failed' });
+  await expect(told.first()).toContainText('scheduler process died');
+  await expect(told.first().getByRole('button', { name: 'Start again…' })).toBeVisible();
+  await told.first().getByRole('button', { name: 'Logs' }).click();
+  await expect(page.getByRole('log')).toBeVisible();
+});
+
+test('a narrow card keeps its buttons on one line and nothing sticks out', async ({ page, panel }) => {
+  await newCluster(page, panel, { name: 'a-rather-long-name-for-a-narrow-panel-00', workers: 1 });
+  const narrow = card(panel, 'a-rather-long-name-for-a-narrow-panel-00');
+  await running(narrow);
+  await page.evaluate(() => (window as any).jupyterapp.shell._hsplitPanel.setRelativeSizes([250, 1150, 0]));
+  await expect.poll(async () => Math.round((await panel.boundingBox())!.width)).toBeLessThanOrEqual(260);
+  await narrow.getByText('What happened').click();
+  const buttons = await narrow.locator('.jp-Offload-buttons button').evaluateAll(all =>
+    all.map(it => it.getBoundingClientRect()).map(({ top, right }) => ({ top, right }))
+  );
+  expect(buttons.length).toBeGreaterThanOrEqual(6);
+  expect(new Set(buttons.map(it => it.top)).size).toBe(1);
+  const box = (await narrow.boundingBox())!;
+  expect(Math.max(...buttons.map(it => it.right))).toBeLessThanOrEqual(box.x + box.width);
+  const wide = await panel.evaluate(node =>
+    [node, ...Array.from(node.querySelectorAll('.jp-Offload-card, .jp-Offload-card > :not(.jp-Offload-cardHead)'))]
+      .filter(it => it.scrollWidth > it.clientWidth + 1 && getComputedStyle(it).display !== 'inline')
+      .map(it => it.className)
+  );
+  expect(wide).toEqual([]);
+  await page.screenshot({ path: image('card-narrow.png'), clip: (await panel.boundingBox())! });
+});
+
+test('the dialog attaches the notebook of now when asked to', async ({ page, panel }) => {
+  const notebook = await newNotebook(page);
+  await panel.getByRole('button', { name: 'New cluster', exact: true }).click();
+  const form = dialog(page, 'New cluster');
+  const attach = form.getByRole('checkbox', { name: /^Attach Untitled.*\.ipynb$/ });
+  await expect(attach).toBeChecked();
+  await form.getByLabel('Name').fill('offered');
+  await form.getByLabel('Number of workers').fill('1');
+  await form.getByRole('button', { name: 'Create' }).click();
+  const button = notebook.getByRole('button', { name: /^Cluster of this notebook/ });
+  await expect(button).toHaveAttribute('data-state', 'attached', { timeout: 60_000 });
+  expect(await runCell(page, notebook, 'print(client.submit(lambda: 6 * 7).result())')).toContain('42');
+
+  // It has a cluster now, which another one does not take away.
+  await panel.getByRole('button', { name: 'New cluster', exact: true }).click();
+  await expect(attach).not.toBeChecked();
+  await page.keyboard.press('Escape');
 });
 
 /** The scheduler is the other child of the worker's supervisor: the eldest. */
