@@ -4,6 +4,8 @@ import { expect, test as base, type Locator, type Page } from '@playwright/test'
 import { startLab, type ILab } from './lab.js';
 
 interface IWorkerFixtures {
+  /** Name of a file that wants a Lab in which no other file left clusters: `test.use({ alone: NAME })`. */
+  alone: string;
   lab: ILab;
 }
 
@@ -12,9 +14,10 @@ interface ITestFixtures {
 }
 
 export const test = base.extend<ITestFixtures, IWorkerFixtures>({
+  alone: ['', { option: true, scope: 'worker' }],
   lab: [
-    // eslint-disable-next-line no-empty-pattern
-    async ({}, use) => {
+    // eslint-disable-next-line @typescript-eslint/no-unused-vars
+    async ({ alone }, use) => {
       const lab = await startLab();
       await use(lab);
       await lab.stop();

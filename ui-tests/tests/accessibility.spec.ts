@@ -1,8 +1,7 @@
 /** Every view without accessibility violations, in both themes, with pictures to look at. */
+import { image } from '../support/images.js';
 import { card, dialog, newCluster, running } from '../support/offload.js';
 import { execute, expect, expectAccessible, setTheme, test } from '../support/test.js';
-
-const IMAGES = 'test-results/images';
 
 for (const theme of ['JupyterLab Light', 'JupyterLab Dark'] as const) {
   const tag = theme.endsWith('Dark') ? 'dark' : 'light';
@@ -10,7 +9,7 @@ for (const theme of ['JupyterLab Light', 'JupyterLab Dark'] as const) {
   test(`all views are accessible, ${tag}`, async ({ page, panel, lab }) => {
     await setTheme(page, theme);
     await expectAccessible(page, '.jp-Offload-panel');
-    await page.screenshot({ path: `${IMAGES}/empty-${tag}.png` });
+    await page.screenshot({ path: image(`empty-${tag}.png`) });
 
     const name = `axe-${tag}`;
     await newCluster(page, panel, { name, workers: 1 });
@@ -23,7 +22,7 @@ for (const theme of ['JupyterLab Light', 'JupyterLab Dark'] as const) {
     await dialog(page, 'New cluster').getByText('What will be submitted').click();
     await page.waitForTimeout(1000);
     await expectAccessible(page, '.jp-Dialog');
-    await page.screenshot({ path: `${IMAGES}/new-cluster-${tag}.png` });
+    await page.screenshot({ path: image(`new-cluster-${tag}.png`) });
     await page.keyboard.press('Escape');
 
     await cluster.getByRole('button', { name: /^Scale/ }).click();
@@ -38,12 +37,12 @@ for (const theme of ['JupyterLab Light', 'JupyterLab Dark'] as const) {
     await execute(page, 'offload:open-dashboard', { id: name, plot: 'individual-workers-memory' });
     await expect(page.locator('iframe[title*="of the cluster"]')).toBeVisible();
     await expectAccessible(page, '.jp-Offload-dashboard');
-    await page.screenshot({ path: `${IMAGES}/running-${tag}.png` });
+    await page.screenshot({ path: image(`running-${tag}.png`) });
 
     await lab.api('DELETE', `/clusters/${name}`);
     await expect(cluster).toHaveAttribute('data-phase', 'stopped', { timeout: 30_000 });
     await expectAccessible(page, '.jp-Offload-panel');
-    await page.screenshot({ path: `${IMAGES}/stopped-${tag}.png` });
+    await page.screenshot({ path: image(`stopped-${tag}.png`) });
     await lab.api('DELETE', `/clusters/${name}`);
   });
 }

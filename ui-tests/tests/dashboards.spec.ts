@@ -1,11 +1,9 @@
 /** Dask dashboards as Lab panes: sandboxed, of two clusters side by side, back after a reload. */
 import * as fs from 'node:fs';
 import * as path from 'node:path';
-import { REPOSITORY } from '../support/lab.js';
+import { image } from '../support/images.js';
 import { card, drawn, newCluster, newNotebook, plotFrame, runCell, running } from '../support/offload.js';
 import { execute, expect, restored, test } from '../support/test.js';
-
-const IMAGES = process.env.OFFLOAD_UPDATE_IMAGES ? path.join(REPOSITORY, 'docs/images') : 'test-results/images';
 
 test('panes of two clusters draw side by side, sandboxed, and come back after a reload', async ({ page, panel, lab }) => {
   for (const name of ['left', 'right']) {
@@ -65,7 +63,7 @@ test('panes of two clusters draw side by side, sandboxed, and come back after a 
   });
   await drawn(plotFrame(page, 'Task Stream of the cluster left'));
   await drawn(right);
-  await page.screenshot({ path: `${IMAGES}/dashboards.png` });
+  await page.screenshot({ path: image('dashboards-of-two-clusters.png') });
 
   // Lab saves its layout a moment after it changed; what it saves holds no ticket.
   await page.waitForTimeout(2500);
@@ -94,7 +92,7 @@ test('the default layout opens several plots at once', async ({ page, panel }) =
   await newCluster(page, panel, { name: 'layout', workers: 1 });
   await running(card(panel, 'layout'));
   await execute(page, 'offload:default-layout', { id: 'layout' });
-  for (const title of ['Task Stream', 'Progress', 'Worker Memory']) {
+  for (const title of ['Task Stream', 'Progress', 'Workers Memory']) {
     await expect(page.getByRole('tab', { name: new RegExp(`${title}.* · layout`, 'i') }).first()).toBeVisible();
   }
 });
