@@ -227,6 +227,21 @@ describe('a card', () => {
     expect(screen.queryByRole('button', { name: 'Extend…: far' })).toBeNull();
   });
 
+  it('says which end is set while it computes, and that none is', async () => {
+    const { profile, spec } = cluster('x');
+    await show(
+      cluster('busy', 'running', { profile: { ...profile, idle_timeout_s: 3600 } }),
+      cluster('own', 'running', { spec: { ...spec, idle_timeout_s: 1200 } }),
+      cluster('never', 'running', {
+        spec: { ...spec, idle_timeout_s: 0 },
+        profile: { ...profile, idle_timeout_s: 3600 }
+      })
+    );
+    expect(text('busy')).toContain('ends when idle for 1 h');
+    expect(text('own')).toContain('ends when idle for 20 min');
+    expect(text('never')).toContain('no end set');
+  });
+
   it('is selected by a click, and says so', async () => {
     const { model, actions } = await show(cluster('a'), cluster('b'));
     fireEvent.click(card('b'));

@@ -1,7 +1,13 @@
 import { memo, useState } from 'react';
 import type { Cluster } from '../../api/types';
 import { isFinished } from '../../models/store';
-import { clockTime, exactTime, formatBytesOf, secondsBetween } from '../../models/quantities';
+import {
+  clockTime,
+  exactTime,
+  formatBytesOf,
+  formatDuration,
+  secondsBetween
+} from '../../models/quantities';
 import { arrivedWords, endWords, phaseWord, placeWords } from '../../models/words';
 import { useTrans } from '../shared/context';
 import { useNow } from '../shared/hooks';
@@ -186,7 +192,15 @@ function Ending({ cluster, now, actions }: IPresentProps): JSX.Element | null {
   const trans = useTrans();
   const words = endWords(cluster, now, trans);
   if (!words || !cluster.end) {
-    return <p className="jp-Offload-dim">{trans.__('no end set')}</p>;
+    // While it computes, the time of an end by idleness is not known yet.
+    const idle = cluster.spec.idle_timeout_s ?? cluster.profile.idle_timeout_s ?? 0;
+    return (
+      <p className="jp-Offload-dim">
+        {idle > 0
+          ? trans.__('ends when idle for %1', formatDuration(idle, trans))
+          : trans.__('no end set')}
+      </p>
+    );
   }
   const isNear = -secondsBetween(cluster.end.at, now) < NEAR_END_S;
   return (
