@@ -28,6 +28,9 @@ LOG_FORMAT = "%(asctime)s - %(name)s - %(levelname)s - %(message)s"
 
 log = logging.getLogger("offload")
 
+#: Signals whose handling each process of a cluster decides for itself.
+_OWN_SIGNALS = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
 
 def fork(function: Callable[[], int], close: Iterable[int] = ()) -> int:
     """Fork a child that runs ``function`` and exits with what it returns; return the child's process id.
@@ -39,7 +42,17 @@ def fork(function: Callable[[], int], close: Iterable[int] = ()) -> int:
     """
     sys.stdout.flush()
     sys.stderr.flush()
-    pid = os.fork()
+    # A signal to the child must not find the parent's handlers: they would tell the parent, through the wake-up
+    # descriptor that both hold, that the signal was meant for it.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _OWN_SIGNALS)
+    try:
+        pid = os.fork()
+        if not pid:
+            signal.set_wakeup_fd(-1)
+            for number in _OWN_SIGNALS:
+                signal.signal(number, signal.SIG_DFL)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
     if pid:
         return pid
     status = 1
@@ -69,9 +82,6 @@ def become(name: str, log_file: Path, *, die_with: int | None) -> None:
     """
     if die_with is not None:
         _die_with_parent(die_with)
-    for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL)
-    signal.set_wakeup_fd(-1)
     _renew_randomness()
     _redirect_output(log_file)
     # Otherwise a spawned child of a task would run the entry script of this project again.

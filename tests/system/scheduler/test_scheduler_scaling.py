@@ -67,6 +67,17 @@ def test_scale_is_idempotent(start: Start) -> None:
     assert {w["name"]: w["pid"] for w in before["workers"]} == {w["name"]: w["pid"] for w in after["workers"]}
 
 
+def test_workers_told_to_go_while_they_are_being_forked_take_nobody_with_them(start: Start) -> None:
+    tree = start(workers=0)
+    for pause_s in [0, 0.005, 0.02, 0.05, 0.1] * 6:
+        tree.control.call("scale", workers=2)
+        time.sleep(pause_s)
+        tree.control.call("scale", workers=0)
+        until(lambda: tree.status()["workers"] == [])
+    tree.control.call("scale", workers=1)
+    tree.connected(1)
+
+
 def test_restart_brings_all_workers_back_new(start_either: Start) -> None:
     tree = start_either()
     before = {w["pid"] for w in tree.connected(2)["workers"]}
