@@ -8,6 +8,9 @@ from ..api.models import ClusterSpec, FieldProblem, Profile, SiteDefinition
 from ..api.problems import BadInput, ProblemCode
 from ..api.units import format_bytes, format_duration
 
+#: glibc's own names of its thresholds (bytes), as users know them; ours are set after a fork, so these are passed on.
+MALLOC_TRIM, MALLOC_MMAP = "MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"
+
 
 def resolve(spec: ClusterSpec, definition: SiteDefinition) -> tuple[ClusterSpec, Profile]:
     """Return the spec with every default filled in, and the worker size that it gives.
@@ -19,7 +22,7 @@ def resolve(spec: ClusterSpec, definition: SiteDefinition) -> tuple[ClusterSpec,
         BadInput: ``unknown-profile``, or ``limit-exceeded``; ``errors`` lists every violation with value and remedy.
     """
     profile = _profile(spec, definition)
-    violations = [*_size(spec, profile), *_workers(spec, profile), *_lifetime(spec, profile)]
+    violations = [*_size(spec, profile), *_workers(spec, profile), *_lifetime(spec, profile), *_allocator(spec)]
     if violations:
         first, rest = violations[0], violations[1:]
         more = f" There {'is 1 more mistake' if len(rest) == 1 else f'are {len(rest)} more mistakes'}." if rest else ""
@@ -109,3 +112,14 @@ def _lifetime(spec: ClusterSpec, profile: Profile) -> Iterator[FieldProblem]:
             message=f"{what} is longer than the {format_duration(most)} of profile {profile.name!r}.",
             hint=f"Ask for at most {format_duration(most)} ({most} s).",
         )
+
+
+def _allocator(spec: ClusterSpec) -> Iterator[FieldProblem]:
+    for name in (MALLOC_TRIM, MALLOC_MMAP):
+        value = spec.env.get(name)
+        if value is not None and not (value.isascii() and value.isdigit()):
+            yield FieldProblem(
+                field=f"env.{name}",
+                message=f"{value!r} is no number of bytes.",
+                hint="Write for example 1048576 for 1 MiB, or leave the variable out for our 16 MiB.",
+            )

@@ -110,3 +110,10 @@ def test_resolving_twice_changes_nothing_on_any_machine(cores: int, memory: int,
         asked = spec(profile=profile.name, workers=workers, adaptive={"maximum": 2} if adaptive else None)
         resolved, size = resolve(asked, site)
         assert resolve(resolved, site) == (resolved, size)
+
+
+def test_thresholds_of_the_allocator_are_numbers_of_bytes() -> None:
+    resolve(spec(env={"MALLOC_TRIM_THRESHOLD_": "1048576", "MALLOC_MMAP_THRESHOLD_": "0"}), SITE)
+    error = refused(env={"MALLOC_TRIM_THRESHOLD_": "banana", "MALLOC_MMAP_THRESHOLD_": "1 MiB"})
+    assert [e.field for e in error.errors] == ["env.MALLOC_TRIM_THRESHOLD_", "env.MALLOC_MMAP_THRESHOLD_"]
+    assert "'banana'" in error.errors[0].message
