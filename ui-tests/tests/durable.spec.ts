@@ -7,7 +7,7 @@ import { expect, openLab, openPanel, test as base } from '../support/test.js';
 const test = base.extend<{ own: ILab }>({
   // eslint-disable-next-line no-empty-pattern
   own: async ({}, use) => {
-    const lab = await startLab({ baseUrl: '/team a/user/émil/' });
+    const lab = await startLab({ baseUrl: '/hub/user/a%40b.ch/' });
     await use(lab);
     await lab.stop();
   }
