@@ -167,7 +167,7 @@ def test_remote_workers_are_seen_and_retired_by_name(start: Start, remote_worker
     assert (status["target"], status["workers"][0]["name"]) == (0, "r0")
     assert tree.control.call("retire", names=["r0"])["ok"]
     until(lambda: tree.status()["workers"] == [])
-    assert [event["worker"] for event in tree.events("worker-retired")] == ["r0"]
+    until(lambda: [event["worker"] for event in tree.events("worker-retired")] == ["r0"])
     assert tree.events("worker-lost") == []
 
 
