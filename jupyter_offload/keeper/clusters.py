@@ -65,14 +65,16 @@ class Clusters:
 
     def list(self) -> ClusterList:
         """Return all clusters, newest first."""
+        self._loop.watched()
         return ClusterList(revision=self._store.revision, clusters=[self.view(r) for r in self._store.all()])
 
-    def get(self, id_or_name: str) -> Cluster:
-        """Return one cluster.
+    async def get(self, id_or_name: str) -> Cluster:
+        """Return one cluster, with usage numbers of now.
 
         Raises:
             NotFound: there is none.
         """
+        await self._loop.look_again(self._store.find(id_or_name).id)
         return self.view(self._store.find(id_or_name))
 
     async def timeline(self, id_or_name: str) -> Timeline:

@@ -19,6 +19,7 @@ class Live:
 
     woken: asyncio.Event = field(default_factory=asyncio.Event)
     looked: asyncio.Event = field(default_factory=asyncio.Event)
+    looked_at: float = 0  # by the monotonic clock
     sight: Sight = Sight.nothing
     status: Mapping[str, Any] | None = None
     workers: WorkersSeen = NOT_SEEN

@@ -30,6 +30,10 @@ from .store.records import Record
 
 log = logging.getLogger(__name__)
 SITE_TIMEOUT_S = 30.0
+#: How old the picture of one cluster may be for somebody who asks for it, and how long he waits for a newer one.
+FRESH_S = 0.1
+LOOK_WAIT_S = 0.5
+WATCHED_S = 10.0
 FindBackend = Callable[[str], Backend | None]
 
 
@@ -42,6 +46,7 @@ class Pace:
     unseen_s: float = 2
     broken_s: float = 1
     longest_s: float = 60
+    watched_s: float = 1
 
 
 class Reconciler:
@@ -69,6 +74,7 @@ class Reconciler:
         self._pace = pace
         self._live: dict[str, Live] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._watched_until = 0.0
         self.eyes = SiteEyes(backend, self._clusters_at, self.wake)
 
     # ------------------------------------------------------------ for the others
@@ -97,6 +103,20 @@ class Reconciler:
             task = asyncio.create_task(self._tend(record_id, live), name=f"cluster {record_id}")
             self._tasks[record_id] = task
             task.add_done_callback(lambda _: self._tasks.pop(record_id, None))
+
+    def watched(self) -> None:
+        """Somebody looks at all clusters: look more often for a while, since usage numbers wake nobody."""
+        self._watched_until = time.monotonic() + WATCHED_S
+
+    async def look_again(self, record_id: str) -> None:
+        """Have a running cluster looked at, unless that has just been done, and wait for it a moment."""
+        live = self._live.get(record_id)
+        if live is None or live.status is None or time.monotonic() - live.looked_at < FRESH_S:
+            return
+        live.looked.clear()
+        self.wake(record_id)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(live.looked.wait(), LOOK_WAIT_S)
 
     async def forgotten(self, record_id: str) -> None:
         """Wait, for a moment, until a cluster that is to be forgotten is."""
@@ -146,6 +166,7 @@ class Reconciler:
                 live.failures += 1
                 expected = isinstance(error, (OffloadError, OSError))
                 log.warning("cluster %s: %s", record_id, error, exc_info=None if expected else error)
+            live.looked_at = time.monotonic()
             live.looked.set()
             await self._pause(record_id, live)
         live.looked.set()
@@ -286,6 +307,8 @@ class Reconciler:
 
     async def _sleep_or_wait(self, record: Record, live: Live, sequence: int) -> None:
         seconds = self._pace.quiet_s if record.spec.adaptive is None else self._pace.adaptive_s
+        if time.monotonic() < self._watched_until:
+            seconds = min(seconds, self._pace.watched_s)
         line = self._schedulers.control(record)
         waiting: asyncio.Task[Any] = asyncio.create_task(line.call("wait", since=sequence, timeout_s=seconds))
         woken = asyncio.create_task(live.woken.wait())

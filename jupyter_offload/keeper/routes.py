@@ -69,7 +69,7 @@ def operations(keeper: Keeper) -> Mapping[str, Operation]:
         return Answer(await clusters.preview(call.body))
 
     async def get_cluster(call: Call) -> Answer:
-        return _tagged(clusters.get(call.path["id"]))
+        return _tagged(await clusters.get(call.path["id"]))
 
     async def change_cluster(call: Call) -> Answer:
         assert isinstance(call.body, ClusterChange)

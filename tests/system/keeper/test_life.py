@@ -315,3 +315,13 @@ def test_an_extra_module_that_cannot_be_imported_stays_on_the_card(shared: Desk)
     shared.stop("lacking")
     codes = shared.codes("lacking")
     assert codes.count("stop-requested") == 1 and codes.count("module-failed") == 2, "scheduler and workers, once each"
+
+
+def test_usage_numbers_are_of_now(shared: Desk) -> None:
+    shared.new("usage", 1)
+    with shared.dask("usage") as dask:
+        for done in (1, 2, 3):
+            dask.submit(abs, -done, pure=False).result(30)
+            time.sleep(0.2)  # twice as long as a picture of a cluster counts as new
+            cluster = shared.get("usage")
+            assert (cluster.usage.tasks_done, cluster.worker_list[0].tasks_done) == (done, done)
