@@ -8,6 +8,7 @@ import * as path from 'node:path';
 import { isAlive, PYTHON, REPOSITORY } from './lab.js';
 
 const PROXY = path.join(REPOSITORY, 'tests/system/hub/proxy');
+const BIN = path.dirname(PYTHON);
 const START_TIMEOUT_MS = 90_000;
 
 export interface IHub {
@@ -52,51 +53,59 @@ async function freePorts(count: number): Promise<number[]> {
   return ports;
 }
 
-/** Start a Hub whose only user may be anybody with the password; `environment` is that of its servers. */
-export async function startHub(environment: Record<string, string> = {}): Promise<IHub> {
-  const command = proxyCommand();
-  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'uih'));
-  const runtime = fs.mkdtempSync(path.join(os.tmpdir(), 'uir'));
-  const home = path.join(folder, 'home');
-  fs.mkdirSync(home);
-  const [port, hub, api] = await freePorts(3);
-  const bin = path.dirname(PYTHON);
-  const args = ['--LabApp.news_url=None', '--LabApp.expose_app_in_browser=True'];
-  if (process.getuid?.() === 0) {
-    args.push('--allow-root');
-  }
-  const config = path.join(folder, 'jupyterhub_config.py');
-  fs.writeFileSync(
-    config,
-    `
+interface ISetup {
+  /** Of the proxy, the Hub and the proxy's API. */
+  ports: number[];
+  home: string;
+  args: string[];
+  environment: Record<string, string>;
+}
+
+/** The Hub's configuration file. */
+function configuration({ ports: [port, hub, api], home, args, environment }: ISetup): string {
+  return `
 c = get_config()
 c.JupyterHub.bind_url = "http://127.0.0.1:${port}/prefix/"
 c.JupyterHub.hub_bind_url = "http://127.0.0.1:${hub}/prefix/"
 c.JupyterHub.spawner_class = "simple"
 c.JupyterHub.authenticator_class = "dummy"
-c.ConfigurableHTTPProxy.command = [${JSON.stringify(command)}]
+c.ConfigurableHTTPProxy.command = [${JSON.stringify(proxyCommand())}]
 c.ConfigurableHTTPProxy.api_url = "http://127.0.0.1:${api}"
 c.DummyAuthenticator.password = "pw"
 c.Authenticator.allow_all = True
 c.SimpleLocalProcessSpawner.home_dir_template = ${JSON.stringify(home)} + "/{username}"
-c.Spawner.cmd = [${JSON.stringify(path.join(bin, 'jupyterhub-singleuser'))}]
+c.Spawner.cmd = [${JSON.stringify(path.join(BIN, 'jupyterhub-singleuser'))}]
 c.Spawner.args = ${JSON.stringify(args)}
 c.Spawner.default_url = "/lab"
 c.Spawner.start_timeout = 120
 c.Spawner.http_timeout = 120
-c.Spawner.environment = ${JSON.stringify({ XDG_RUNTIME_DIR: runtime, ...environment })}
-`
-  );
+c.Spawner.environment = ${JSON.stringify(environment)}
+`;
+}
+
+/** Start a Hub whose only user may be anybody with the password; `environment` is that of its servers. */
+export async function startHub(environment: Record<string, string> = {}): Promise<IHub> {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'uih'));
+  const runtime = fs.mkdtempSync(path.join(os.tmpdir(), 'uir'));
+  const home = path.join(folder, 'home');
+  fs.mkdirSync(home);
+  const ports = await freePorts(3);
+  const args = ['--LabApp.news_url=None', '--LabApp.expose_app_in_browser=True'];
+  if (process.getuid?.() === 0) {
+    args.push('--allow-root');
+  }
+  const config = path.join(folder, 'jupyterhub_config.py');
+  fs.writeFileSync(config, configuration({ ports, home, args, environment: { XDG_RUNTIME_DIR: runtime, ...environment } }));
   const env = Object.fromEntries(
     Object.entries(process.env).filter(([name]) => !name.startsWith('JUPYTER') && !name.startsWith('XDG_'))
   );
   const log = path.join(folder, 'hub.log');
   const out = fs.openSync(log, 'a');
-  const child = spawn(path.join(bin, 'jupyterhub'), ['--config', config], { cwd: folder, env, stdio: ['ignore', out, out] });
+  const child = spawn(path.join(BIN, 'jupyterhub'), ['--config', config], { cwd: folder, env, stdio: ['ignore', out, out] });
   fs.closeSync(out);
   let isStopped = false;
   const started: IHub = {
-    url: `http://127.0.0.1:${port}/prefix/`,
+    url: `http://127.0.0.1:${ports[0]}/prefix/`,
     password: 'pw',
     processes: () => processesBelow(home),
     stop: async () => {

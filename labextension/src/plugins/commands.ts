@@ -47,7 +47,10 @@ export const commandsPlugin: JupyterFrontEndPlugin<void> = {
     tracker: INotebookTracker | null
   ): void => {
     const trans = (translator ?? nullTranslator).load(TRANSLATION_DOMAIN);
-    addNewCommands({ app, model, trans, state, registry, tracker });
+    const options = { app, model, trans, state, registry, tracker };
+    addNewCluster(options);
+    addStartAgain(options);
+    addRefresh(options);
     addChangeCommands(app, model, trans);
     addEndCommands(app, model, trans);
     model.changed.connect(() => app.commands.notifyCommandChanged());
@@ -77,8 +80,8 @@ interface INewOptions {
   tracker: INotebookTracker | null;
 }
 
-function addNewCommands(options: INewOptions): void {
-  const { app, model, trans } = options;
+function addNewCluster(options: INewOptions): void {
+  const { app, trans } = options;
   app.commands.addCommand(CommandIDs.newCluster, {
     label: trans.__('New Cluster…'),
     caption: trans.__('Start a Dask cluster on a site of your choice'),
@@ -104,7 +107,10 @@ function addNewCommands(options: INewOptions): void {
       return cluster?.id ?? null;
     }
   });
+}
 
+function addStartAgain(options: INewOptions): void {
+  const { app, model, trans } = options;
   app.commands.addCommand(CommandIDs.startAgain, {
     label: trans.__('Start Again…'),
     caption: trans.__('Make a new cluster of the same spec'),
@@ -135,7 +141,9 @@ function addNewCommands(options: INewOptions): void {
       return (await askForCluster(options, old.spec, args.attach !== false))?.id ?? null;
     }
   });
+}
 
+function addRefresh({ app, model, trans }: INewOptions): void {
   app.commands.addCommand(CommandIDs.refresh, {
     label: trans.__('Refresh Clusters and Sites'),
     icon: args => (args.isPalette ? undefined : refreshIcon),
