@@ -39,7 +39,7 @@ class MemoryReturn:
     def __init__(self, worker: Worker, limit_bytes: int) -> None:
         self._worker = worker
         self._mark_bytes = limit_bytes * _TRIM_MARK
-        self._dirty = False
+        self._trimmed_after = 0  # tasks that had run when it was last idle and trimmed
         self._last = 0.0
         self._callback = PeriodicCallback(self.look, _TRIM_LOOK_MS)
 
@@ -49,14 +49,16 @@ class MemoryReturn:
 
     async def look(self) -> None:
         """Trim once after work, and now and then above the mark."""
-        if self._worker.state.executing or self._worker.state.ready:
-            self._dirty = True
+        state = self._worker.state
+        if state.executing or state.ready:
             if not self._filling_up():
                 return
-        elif not self._dirty:
+        elif (
+            state.executed_count == self._trimmed_after
+        ):  # a task may come and go between two looks, so they are counted
             return
         else:
-            self._dirty = False
+            self._trimmed_after = state.executed_count
         self._last = asyncio.get_running_loop().time()
         await asyncio.to_thread(malloc.trim)
 
