@@ -2,6 +2,7 @@
 
 The folder holds ``checks`` (lines ``ok NAME`` and ``failed NAME``) and, for each check that is a test suite, ``NAME.xml`` of
 its own runner. A suite counts its tests, any other check counts as one; so does a suite that failed without a failed test.
+Tests that passed when they were tried once more have passed.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ def count(folder: Path) -> Counter[str]:
                 tests["failed" if failed else "skipped" if "skipped" in outcomes else "passed"] += 1
         else:
             tests["passed"] += verdict == "ok"
+        if verdict == "ok":  # what failed first passed when it was tried once more
+            tests["passed"] += tests.pop("failed", 0)
         if verdict == "failed" and not tests["failed"]:
             tests["failed"] += 1
         total += tests
