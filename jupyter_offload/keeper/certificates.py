@@ -1,13 +1,15 @@
 """The certificate authority of one cluster, and a certificate for each role in it.
 
 Every cluster has a CA of its own, so that holding one cluster's keys opens no other. Certificates name their role
-(``scheduler``, ``w-local``, ``client``); the CN carries the cluster id, for people who look at a connection.
+(``scheduler``, ``w-local``, ``client``, and ``w-<job>-*`` for what one job starts elsewhere); the CN carries the cluster id,
+for people who look at a connection.
 """
 
 from __future__ import annotations
 
 import datetime
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +21,9 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 VALIDITY = datetime.timedelta(days=365)
 #: Clocks of workers elsewhere may be behind ours.
 CLOCK_SKEW = datetime.timedelta(hours=1)
+
+#: Without a dash, since ``w-a-*`` would cover the workers of a job ``a-b`` too; together a DNS label of at most 63.
+_JOB = re.compile(r"[a-z0-9]{1,32}\Z")
 
 _CA_KEY = "ca-key.pem"
 _CA = "ca.pem"
@@ -72,6 +77,45 @@ def make_cluster_certificates(folder: Path, cluster_id: str) -> ClusterCertifica
     return files
 
 
+def issue_job_certificate(folder: Path, cluster_id: str, job: str, valid_for: datetime.timedelta) -> bytes:
+    """Return a new certificate with its key, as PEM, for what one job or pod of a cluster starts.
+
+    Its DNS name is ``w-<job>-*``: at the relay it registers names that begin so, and is revoked by that name. Jobs of one name
+    are one to the relay.
+
+    Args:
+        folder: of the cluster's certificates.
+        cluster_id: for people who look at a connection.
+        job: at most 32 lower-case letters and digits, and unique in the cluster.
+        valid_for: how long the job may wait and run. Clocks may differ by ``CLOCK_SKEW``, and the cluster's CA ends it all.
+
+    Raises:
+        ValueError: ``job`` is no such name.
+        OSError: the keys are gone, since the cluster is over.
+    """
+    name = job_pattern(job)
+    authority = _load_authority(folder, cluster_id)
+    end = datetime.datetime.now(datetime.UTC) + valid_for + CLOCK_SKEW
+    return _issue(authority, name, (_SERVER, _CLIENT), min(end, authority.certificate.not_valid_after_utc))
+
+
+def job_pattern(job: str) -> str:
+    """Return the name in the certificate of a job.
+
+    Raises:
+        ValueError: ``job`` is not made of at most 32 lower-case letters and digits.
+    """
+    if not _JOB.match(job):
+        raise ValueError(f"{job!r} is no name of a job: use at most 32 lower-case letters and digits")
+    return f"w-{job}-*"
+
+
+def _load_authority(folder: Path, cluster_id: str) -> _Authority:
+    key = serialization.load_pem_private_key((folder / _CA_KEY).read_bytes(), None)
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    return _Authority(x509.load_pem_x509_certificate((folder / _CA).read_bytes()), key, cluster_id)
+
+
 def _write(path: Path, content: bytes) -> None:
     """O_EXCL: whoever put something here first, through a link or a race, gets an error and not our key."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o600)
@@ -106,7 +150,9 @@ def _usage(*, authority: bool) -> x509.KeyUsage:
     )
 
 
-def _builder(cluster_id: str, role: str, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
+def _builder(
+    cluster_id: str, role: str, key: ec.EllipticCurvePrivateKey, end: datetime.datetime | None = None
+) -> x509.CertificateBuilder:
     now = datetime.datetime.now(datetime.UTC)
     return (
         x509.CertificateBuilder()
@@ -115,7 +161,7 @@ def _builder(cluster_id: str, role: str, key: ec.EllipticCurvePrivateKey) -> x50
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - CLOCK_SKEW)
-        .not_valid_after(now + VALIDITY)
+        .not_valid_after(end or now + VALIDITY)
         # OpenSSL's strict checks, which Python 3.13 turned on, want both identifiers
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
     )
@@ -132,12 +178,14 @@ def _authority(cluster_id: str) -> _Authority:
     return _Authority(certificate, key, cluster_id)
 
 
-def _issue(authority: _Authority, role: str, purposes: tuple[x509.ObjectIdentifier, ...]) -> bytes:
+def _issue(
+    authority: _Authority, role: str, purposes: tuple[x509.ObjectIdentifier, ...], end: datetime.datetime | None = None
+) -> bytes:
     """Return a new certificate of that role with its key, as PEM."""
     key = ec.generate_private_key(ec.SECP256R1())
     issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.key.public_key())
     certificate = (
-        _builder(authority.cluster_id, role, key)
+        _builder(authority.cluster_id, role, key, end)
         .add_extension(issuer, critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(authority=False), critical=True)
