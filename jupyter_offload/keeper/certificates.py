@@ -25,6 +25,7 @@ CLOCK_SKEW = datetime.timedelta(hours=1)
 #: Without a dash, since ``w-a-*`` would cover the workers of a job ``a-b`` too; together a DNS label of at most 63.
 _JOB = re.compile(r"[a-z0-9]{1,32}\Z")
 
+_AUTHORITY = "CA"
 _CA_KEY = "ca-key.pem"
 _CA = "ca.pem"
 _SERVER, _CLIENT = ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH
@@ -77,7 +78,7 @@ def make_cluster_certificates(folder: Path, cluster_id: str) -> ClusterCertifica
     return files
 
 
-def issue_job_certificate(folder: Path, cluster_id: str, job: str, valid_for: datetime.timedelta) -> bytes:
+def issue_job_certificate(folder: Path, job: str, valid_for: datetime.timedelta) -> bytes:
     """Return a new certificate with its key, as PEM, for what one job or pod of a cluster starts.
 
     Its DNS name is ``w-<job>-*``: at the relay it registers names that begin so, and is revoked by that name. Jobs of one name
@@ -85,7 +86,6 @@ def issue_job_certificate(folder: Path, cluster_id: str, job: str, valid_for: da
 
     Args:
         folder: of the cluster's certificates.
-        cluster_id: for people who look at a connection.
         job: at most 32 lower-case letters and digits, and unique in the cluster.
         valid_for: how long the job may wait and run. Clocks may differ by ``CLOCK_SKEW``, and the cluster's CA ends it all.
 
@@ -94,7 +94,7 @@ def issue_job_certificate(folder: Path, cluster_id: str, job: str, valid_for: da
         OSError: the keys are gone, since the cluster is over.
     """
     name = job_pattern(job)
-    authority = _load_authority(folder, cluster_id)
+    authority = _load_authority(folder)
     end = datetime.datetime.now(datetime.UTC) + valid_for + CLOCK_SKEW
     return _issue(authority, name, (_SERVER, _CLIENT), min(end, authority.certificate.not_valid_after_utc))
 
@@ -110,10 +110,12 @@ def job_pattern(job: str) -> str:
     return f"w-{job}-*"
 
 
-def _load_authority(folder: Path, cluster_id: str) -> _Authority:
+def _load_authority(folder: Path) -> _Authority:
     key = serialization.load_pem_private_key((folder / _CA_KEY).read_bytes(), None)
     assert isinstance(key, ec.EllipticCurvePrivateKey)
-    return _Authority(x509.load_pem_x509_certificate((folder / _CA).read_bytes()), key, cluster_id)
+    certificate = x509.load_pem_x509_certificate((folder / _CA).read_bytes())
+    name = str(certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value)
+    return _Authority(certificate, key, name.removesuffix(f" {_AUTHORITY}"))
 
 
 def _write(path: Path, content: bytes) -> None:
@@ -157,7 +159,7 @@ def _builder(
     return (
         x509.CertificateBuilder()
         .subject_name(_name(cluster_id, role))
-        .issuer_name(_name(cluster_id, "CA"))
+        .issuer_name(_name(cluster_id, _AUTHORITY))
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - CLOCK_SKEW)
@@ -170,7 +172,7 @@ def _builder(
 def _authority(cluster_id: str) -> _Authority:
     key = ec.generate_private_key(ec.SECP256R1())
     certificate = (
-        _builder(cluster_id, "CA", key)
+        _builder(cluster_id, _AUTHORITY, key)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(_usage(authority=True), critical=True)
         .sign(key, hashes.SHA256())

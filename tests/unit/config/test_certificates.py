@@ -179,7 +179,7 @@ def test_a_link_planted_in_the_folder_gets_no_key(tmp_path: Path) -> None:
 def test_a_job_has_a_certificate_of_its_own_name_and_time(certificates: ClusterCertificates) -> None:
     folder = certificates.ca_file.parent
     before = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
-    pem = issue_job_certificate(folder, "zmumu-1a2b3c", "job7", datetime.timedelta(hours=5))
+    pem = issue_job_certificate(folder, "job7", datetime.timedelta(hours=5))
     assert b"PRIVATE KEY" in pem
     certificate = x509.load_pem_x509_certificate(pem)
     certificate.verify_directly_issued_by(read(certificates.ca_file))
@@ -188,32 +188,32 @@ def test_a_job_has_a_certificate_of_its_own_name_and_time(certificates: ClusterC
     assert certificate.not_valid_before_utc <= before - CLOCK_SKEW + datetime.timedelta(seconds=5)
     end = before + datetime.timedelta(hours=5) + CLOCK_SKEW
     assert end <= certificate.not_valid_after_utc <= end + datetime.timedelta(seconds=60)
-    other = issue_job_certificate(folder, "zmumu-1a2b3c", "job8", datetime.timedelta(hours=5))
+    other = issue_job_certificate(folder, "job8", datetime.timedelta(hours=5))
     assert other.partition(b"PRIVATE KEY")[2] != pem.partition(b"PRIVATE KEY")[2]
 
 
 def test_a_job_cannot_be_another_job_or_role(certificates: ClusterCertificates) -> None:
-    pem = issue_job_certificate(certificates.ca_file.parent, "abcdef", "a", datetime.timedelta(hours=1))
+    pem = issue_job_certificate(certificates.ca_file.parent, "a", datetime.timedelta(hours=1))
     found = x509.load_pem_x509_certificate(pem).extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     patterns = found.get_values_for_type(x509.DNSName)
     allowed = [n for n in ("w-a-1", "w-ab-1", "w-a", "w-local", "scheduler", "client") if names.any_allows(patterns, n)]
     assert allowed == ["w-a-1"]
     for job in ("", "a-b", "A", "ä", "a.b", "a*", "x" * 33, "a\n"):
         with pytest.raises(ValueError, match="lower-case letters and digits"):
-            issue_job_certificate(certificates.ca_file.parent, "abcdef", job, datetime.timedelta(hours=1))
+            issue_job_certificate(certificates.ca_file.parent, job, datetime.timedelta(hours=1))
 
 
 def test_no_job_outlives_the_authority_and_none_is_made_after_the_end(certificates: ClusterCertificates) -> None:
-    pem = issue_job_certificate(certificates.ca_file.parent, "abcdef", "a", datetime.timedelta(days=3650))
+    pem = issue_job_certificate(certificates.ca_file.parent, "a", datetime.timedelta(days=3650))
     assert x509.load_pem_x509_certificate(pem).not_valid_after_utc == read(certificates.ca_file).not_valid_after_utc
     (certificates.ca_file.parent / "ca-key.pem").unlink()
     with pytest.raises(FileNotFoundError):
-        issue_job_certificate(certificates.ca_file.parent, "abcdef", "a", datetime.timedelta(hours=1))
+        issue_job_certificate(certificates.ca_file.parent, "a", datetime.timedelta(hours=1))
 
 
 def test_a_jobs_certificate_serves_both_ends_of_tls(certificates: ClusterCertificates, tmp_path: Path) -> None:
     file = tmp_path / "job.pem"
-    file.write_bytes(issue_job_certificate(certificates.ca_file.parent, "abcdef", "a", datetime.timedelta(hours=1)))
+    file.write_bytes(issue_job_certificate(certificates.ca_file.parent, "a", datetime.timedelta(hours=1)))
     job, scheduler = (file, certificates.scheduler_file)
     for server, client in ((job, scheduler), (scheduler, job)):
         _handshake(
