@@ -1,0 +1,138 @@
+"""Connecting to a peer: through any relay, by a session if it is a scheduler, and only to whom the name belongs."""
+
+from __future__ import annotations
+
+import ssl
+from typing import Any
+
+from distributed.comm.core import Comm, CommClosedError, Connector, FatalCommClosedError
+from distributed.comm.tcp import MAX_BUFFER_SIZE
+from tornado.iostream import IOStream, SSLIOStream, StreamClosedError
+
+from ..names import Kind, Target, any_allows, is_peer_name, patterns_of, server_name
+from . import revocations
+from .comms import PREFIX, SessionComm, SplicedComm
+from .dialing import Endpoint, dial, endpoints, shuffled
+from .paths import Dialler
+from .secure import SecureStream
+from .security import cluster_of
+from .settings import Settings, settings
+
+LOCAL = PREFIX + "dialled"
+
+
+class RelayConnector(Connector):  # type: ignore[misc]
+    """Makes comms to ``relay://<peer>``."""
+
+    async def connect(
+        self, address: str, deserialize: bool = True, ssl_context: ssl.SSLContext | None = None, **_: Any
+    ) -> Comm:
+        """Connect to a peer.
+
+        Raises:
+            FatalCommClosedError: who answers is not who was asked for, or is not of this cluster.
+            CommClosedError: no relay leads there now.
+            ValueError: the address or a setting is wrong.
+        """
+        peer = peer_of(address)
+        cluster = cluster_of(ssl_context)
+        now = settings()
+        try:
+            if now.resume_s and not peer.startswith("w-"):
+                return await self._session(peer, cluster, ssl_context, now, deserialize)
+            return await self._splice(peer, cluster, ssl_context, now, deserialize)
+        except ssl.SSLCertVerificationError as error:
+            raise FatalCommClosedError(f"{PREFIX}{peer}: {error.verify_message}") from error
+        except (StreamClosedError, EOFError, TimeoutError, OSError) as error:
+            if isinstance(error, CommClosedError):
+                raise
+            raise CommClosedError(f"{PREFIX}{peer}: {_why(error)}") from error
+
+    async def _session(
+        self, peer: str, cluster: str, context: ssl.SSLContext | None, now: Settings, deserialize: bool
+    ) -> Comm:
+        assert context is not None
+        session = await Dialler.open(peer, cluster, now)
+        try:
+            stream = SecureStream(session, context, server=False, server_name=_inner_name(peer, cluster, now))
+            certificate = await stream.handshake()
+            patterns = check_peer(certificate, peer, cluster)
+        except BaseException:
+            session.end(None)
+            raise
+        comm = SessionComm(stream, certificate, LOCAL, PREFIX + peer, deserialize)
+        revocations.of(cluster).watch(comm, patterns)
+        return comm
+
+    async def _splice(
+        self, peer: str, cluster: str, context: ssl.SSLContext | None, now: Settings, deserialize: bool
+    ) -> Comm:
+        problems: list[str] = []
+        for endpoint in shuffled(await endpoints(now)):
+            try:
+                stream = await self._splice_by(endpoint, _inner_name(peer, cluster, now), context)
+            except ssl.SSLCertVerificationError:
+                raise
+            except (OSError, StreamClosedError) as error:  # this relay does not know the peer: another one may
+                problems.append(f"{endpoint}: {_why(error)}")
+                continue
+            try:
+                patterns = check_peer(stream.socket.getpeercert(), peer, cluster)
+            except BaseException:
+                stream.close()
+                raise
+            comm = SplicedComm(stream, LOCAL, PREFIX + peer, deserialize)
+            revocations.of(cluster).watch(comm, patterns)
+            return comm
+        raise OSError(f"no relay leads there now; {'; '.join(problems)}")
+
+    @staticmethod
+    async def _splice_by(endpoint: Endpoint, name: str, context: ssl.SSLContext | None) -> SSLIOStream:
+        raw = IOStream(await dial(endpoint), max_buffer_size=MAX_BUFFER_SIZE)
+        try:
+            # The hello of Dask's own TLS carries the name that the relay routes by.
+            return await raw.start_tls(False, ssl_options=context, server_hostname=name)
+        except BaseException:
+            raw.close()
+            raise
+
+
+def peer_of(address: str) -> str:
+    """Return the peer's name in an address without its scheme; a port means nothing and is left out.
+
+    Raises:
+        ValueError: it is no name of a peer.
+    """
+    peer = address.partition(":")[0]
+    if not is_peer_name(peer):
+        raise ValueError(f"{PREFIX}{address} names no peer; a name is like w-job7-k3 or scheduler, one DNS label")
+    return peer
+
+
+def check_peer(certificate: dict[str, Any] | None, peer: str, cluster: str) -> tuple[str, ...]:
+    """Refuse an answer from somebody else: Dask itself checks no names, and a relay may lead anywhere in the cluster.
+
+    Returns what the certificate covers.
+
+    Raises:
+        FatalCommClosedError: the certificate does not cover the peer, or is revoked.
+    """
+    patterns = patterns_of(certificate)
+    if not any_allows(patterns, peer):
+        raise FatalCommClosedError(
+            f"{PREFIX}{peer} was answered by {', '.join(patterns) or 'somebody without a name'}; the relay misleads"
+        )
+    revocations.of(cluster).check(patterns)
+    return patterns
+
+
+def _inner_name(peer: str, cluster: str, now: Settings) -> str:
+    return server_name(Target(Kind.connect, peer, cluster), now.domain)
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, StreamClosedError) and error.real_error is not None:
+        error = error.real_error if isinstance(error.real_error, Exception) else error
+    if isinstance(error, ssl.SSLError) and "UNRECOGNIZED_NAME" in (error.reason or ""):
+        return "the relay knows no such peer"
+    return str(error) or type(error).__name__

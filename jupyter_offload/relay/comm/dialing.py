@@ -1,0 +1,111 @@
+"""TCP connections to the relay, each begun by a hello that says where it leads."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import random
+import socket
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from .. import sockets
+from ..hello import client_hello
+from .settings import Settings
+
+CONNECT_TIMEOUT_S = 5.0
+RESOLVE_TIMEOUT_S = 5.0
+_NUMERIC = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """One relay process as the network knows it."""
+
+    family: int
+    address: tuple[Any, ...]
+
+    def __str__(self) -> str:
+        host, port = self.address[:2]
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+async def endpoints(settings: Settings) -> list[Endpoint]:
+    """Return every relay behind the configured addresses.
+
+    Raises:
+        OSError: no name can be resolved now.
+    """
+    found: dict[Endpoint, None] = {}
+    problems: list[OSError] = []
+    for host, port in settings.addresses:
+        try:
+            found.update(dict.fromkeys(await _resolve(host, port)))
+        except OSError as error:
+            problems.append(error)
+    if not found:
+        raise OSError(f"no address of the relay is known: {problems[0]}") from problems[0]
+    return list(found)
+
+
+async def _resolve(host: str, port: int) -> Iterable[Endpoint]:
+    try:
+        answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=_NUMERIC)
+    except socket.gaierror:  # a name: a thread asks for it
+        lookup = asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        try:
+            answers = await asyncio.wait_for(lookup, RESOLVE_TIMEOUT_S)
+        except TimeoutError as error:
+            raise OSError(f"{host} was not resolved within {RESOLVE_TIMEOUT_S:g} s") from error
+    return [Endpoint(family, address) for family, _, _, _, address in answers]
+
+
+async def dial(endpoint: Endpoint, server_name: str | None = None) -> socket.socket:
+    """Return a connection to one relay; with a server name, its hello has been sent on it.
+
+    Raises:
+        OSError: it cannot be reached.
+    """
+    loop = asyncio.get_running_loop()
+    one = socket.socket(endpoint.family, socket.SOCK_STREAM)
+    try:
+        one.setblocking(False)
+        async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            await loop.sock_connect(one, endpoint.address)
+            sockets.tune(one)
+            if server_name is not None:
+                await loop.sock_sendall(one, client_hello(server_name))
+    except TimeoutError as error:
+        one.close()
+        raise OSError(errno.ETIMEDOUT, f"the relay at {endpoint} did not answer in {CONNECT_TIMEOUT_S:g} s") from error
+    except BaseException:
+        one.close()
+        raise
+    return one
+
+
+def shuffled(found: Iterable[Endpoint]) -> list[Endpoint]:
+    """Return the relays in the order in which to try them: another one each time, so that they share the load."""
+    order = list(found)
+    random.shuffle(order)
+    return order
+
+
+class Backoff:
+    """Pauses between attempts: growing, at most 2 s, and different for everybody, so that a relay is not stormed."""
+
+    _FIRST_S, _LONGEST_S = 0.1, 2.0
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin anew after a success."""
+        self._longest_s = self._FIRST_S
+
+    async def pause(self) -> None:
+        """Wait before the next attempt."""
+        pause_s = random.uniform(self._longest_s / 2, self._longest_s)  # noqa: S311  (no secret hangs on it)
+        self._longest_s = min(self._longest_s * 2, self._LONGEST_S)
+        await asyncio.sleep(pause_s)
