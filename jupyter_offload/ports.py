@@ -13,6 +13,13 @@ Promises every backend keeps (``backends/conformance.py`` tests them):
   it never reports as gone what it could not see.
 - Errors are ``OffloadError``; ``transient`` says whether the loop should try again. No retries inside a backend.
 - Nothing blocks the event loop, and every external call has a timeout.
+
+Where workers can only open connections and none can be opened towards them, the backend declares ``Capability.dial_out``.
+The keeper then sees to a relay, and ``ClusterContext.dial_out`` gives each job or pod what it needs to come in through it:
+certificates of its own, and Dask's configuration. The environment there needs ``distributed`` and, where this package is not
+installed, the file that ``relay/bundle.py`` writes, on ``PYTHONPATH``. A worker is then started as
+
+    dask worker relay://scheduler --protocol relay --host w-<job>- --no-dashboard ...
 """
 
 from __future__ import annotations
@@ -35,6 +42,7 @@ class Capability(StrEnum):
 
     scale_down_choice = "scale-down-choice"  # can stop exactly the workers it is told to
     local_workers = "local-workers"  # the scheduler's own supervisor forks the workers
+    dial_out = "dial-out"  # nothing can connect to the workers, so that they need a relay
 
 
 class SchedulerControl(Protocol):
@@ -51,6 +59,64 @@ class SchedulerControl(Protocol):
 
 
 @dataclass(frozen=True)
+class JobCredentials:
+    """What lets the workers of one job or pod into its cluster. Secret: deliver the files with mode 0600, nothing by ``env``.
+
+    Attributes:
+        host: what ``dask worker --host`` is told: the beginning of the names that its certificate covers.
+        scheduler_address: where its workers find the scheduler.
+        files: names and contents, for a folder at the site.
+        expires_at: seconds since the epoch.
+    """
+
+    host: str
+    scheduler_address: str
+    files: Mapping[str, bytes]
+    expires_at: float
+    relay: Mapping[str, Any] = field(default_factory=dict)
+
+    CA: ClassVar[str] = "ca.pem"
+    WORKER: ClassVar[str] = "worker.pem"
+    RELAY_CA: ClassVar[str] = "relay-ca.pem"
+
+    def dask_config(self, folder: str) -> dict[str, Any]:
+        """Return Dask's configuration of the workers, with the files in ``folder`` as it is called at the site."""
+        own = {"cert": f"{folder}/{self.WORKER}", "key": f"{folder}/{self.WORKER}"}
+        relay_ca = f"{folder}/{self.RELAY_CA}" if self.RELAY_CA in self.files else None
+        # client: for tasks that submit tasks
+        tls = {"ca-file": f"{folder}/{self.CA}", "worker": own, "client": own}
+        return {
+            "relay": {**self.relay, "ca-file": relay_ca},
+            "distributed": {"comm": {"require-encryption": True, "tls": tls}},
+        }
+
+
+class DialOut(Protocol):
+    """How the workers of one cluster come in through the relay. A job is what gets and loses its credentials as one.
+
+    A name of a job has at most 32 lower-case letters and digits. No two jobs of a cluster may share one, since they could then
+    take each other's place.
+    """
+
+    async def credentials(self, job: str, valid_s: float) -> JobCredentials:
+        """Return new credentials of a job, valid for ``valid_s``: its deadline in the queue and its walltime.
+
+        Raises:
+            ValueError: the job has no such name.
+            NotNow: the cluster is over.
+        """
+        ...
+
+    async def revoke(self, job: str) -> None:
+        """Have the relay refuse a job that is over, and cut what it still has open. Idempotent.
+
+        Raises:
+            Unavailable: the relay cannot be told now.
+        """
+        ...
+
+
+@dataclass(frozen=True)
 class ClusterContext:
     """What a backend may know about a cluster."""
 
@@ -61,6 +127,7 @@ class ClusterContext:
     profile: Profile
     handle: Handle
     control: SchedulerControl | None  # None until the scheduler answered once
+    dial_out: DialOut | None = None  # only for a backend that declares it
 
 
 @dataclass(frozen=True)

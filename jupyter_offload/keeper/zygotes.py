@@ -1,7 +1,7 @@
 """Zygotes: one process per environment that imported Dask once and forks the supervisor of each new cluster.
 
 A zygote is named by interpreter, the variables of its kernelspec (Python and the loader read some only when they start),
-site-packages and our own scheduler files, so that an installed package or a new release gets a new one. It ends itself when
+site-packages and our own files of scheduler and relay, so that an installed package or a new release gets a new one. It ends itself when
 idle; the keeper ends it when the keeper ends.
 """
 
@@ -23,6 +23,7 @@ from pathlib import Path
 
 from .. import scheduler as scheduler_package
 from ..api import locations
+from ..relay import bundle
 from ..scheduler.process import process_start
 from . import processes
 from .control import ask_once
@@ -63,9 +64,9 @@ def zygote_key(interpreter: Interpreter) -> str:
     for folder in folders:
         with contextlib.suppress(OSError):
             parts.append(f"{folder} {folder.stat().st_mtime_ns}")
-    for file in sorted(SCHEDULER_FOLDER.rglob("*.py")):
+    for file in [*sorted(SCHEDULER_FOLDER.rglob("*.py")), *bundle.files()]:
         seen = file.stat()
-        parts.append(f"{file.relative_to(SCHEDULER_FOLDER)} {seen.st_size} {seen.st_mtime_ns}")
+        parts.append(f"{file} {seen.st_size} {seen.st_mtime_ns}")
     return _digest(parts)
 
 

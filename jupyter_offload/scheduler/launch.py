@@ -39,6 +39,16 @@ class WorkerSpec:
 
 
 @dataclass(frozen=True)
+class Relay:
+    """Where workers that can only dial out meet the scheduler; ``ca_file`` is None for the system's authorities."""
+
+    addresses: tuple[str, ...]
+    domain: str
+    ca_file: str | None = None
+    resume_s: float = 60
+
+
+@dataclass(frozen=True)
 class Launch:
     """One cluster as the keeper asks for it. Folders exist already; they are the keeper's to make and to delete."""
 
@@ -54,6 +64,7 @@ class Launch:
     worker: WorkerSpec
     scheduler_modules: tuple[str, ...]
     dashboard: bool
+    relay: Relay | None = None
 
     @property
     def control_socket(self) -> Path:
@@ -98,6 +109,9 @@ def _parse(document: dict[str, Any]) -> Launch:
     worker = dict(document["worker"])
     worker["modules"] = tuple(worker.get("modules", ()))
     scheduler = document.get("scheduler", {})
+    relay = document.get("relay")
+    if relay is not None:
+        relay = Relay(**{**relay, "addresses": tuple(relay["addresses"])})
     return Launch(
         id=document["cluster"]["id"],
         name=document["cluster"]["name"],
@@ -111,4 +125,5 @@ def _parse(document: dict[str, Any]) -> Launch:
         worker=WorkerSpec(**worker),
         scheduler_modules=tuple(scheduler.get("modules", ())),
         dashboard=bool(scheduler.get("dashboard", True)),
+        relay=relay,
     )

@@ -25,6 +25,8 @@ _LATE = (
     "tornado.platform.asyncio",
     "numpy.random",
 )
+#: Of the private package beside this one; its folder is registered by ``__main__.py``.
+_RELAY = "_jupyter_offload_relay.comm"
 _DASHBOARD = ("distributed.dashboard.scheduler", "bokeh.application.handlers.document_lifecycle", "bokeh.server.server")
 
 
@@ -54,6 +56,15 @@ def import_dask() -> None:
                 del os.environ[name]
             else:
                 os.environ[name] = value
+
+
+def import_relay() -> bool:
+    """Import what a cluster with a relay needs; False where it does not suit this Dask."""
+    try:
+        importlib.import_module(_RELAY)
+    except ImportError:
+        return False
+    return True
 
 
 def import_dashboard() -> bool:

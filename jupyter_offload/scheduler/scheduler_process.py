@@ -24,6 +24,7 @@ from .launch import MAXIMUM_WORKERS, PROTOCOL, Launch
 from .modules import import_modules
 from .plugin import OffloadPlugin
 from .process import process_start
+from .relay_door import RelayDoor, configure
 from .status import status
 from .workforce import Workforce
 
@@ -31,7 +32,7 @@ log = logging.getLogger("offload.scheduler")
 
 _LONGEST_WAIT_S = 300.0
 _DEFAULT_GRACE_S = 10.0
-_SPILL_LOOK_MS = 500
+_LOOK_MS = 500
 #: The dashboard's imports take a second where no zygote made them; the first worker and client come first.
 _DASHBOARD_DELAY_S = 1.0
 
@@ -46,6 +47,7 @@ class SchedulerProcess:
         self._workforce = Workforce(self._journal, launch.workers)
         self._plugin = OffloadPlugin(self._journal, self._workforce)
         self._tasks: list[asyncio.Task[None]] = []
+        self._door = RelayDoor(launch.relay, launch.tls, self._journal) if launch.relay is not None else None
 
     async def run(self) -> None:
         """Run until stopped by the keeper, by the supervisor or by a client."""
@@ -58,22 +60,31 @@ class SchedulerProcess:
         await control.listen(self._launch.control_socket)
         self._announce()
         self._workforce.tell(op="ready")
-        spilling = PeriodicCallback(self._plugin.look_at_spilling, _SPILL_LOOK_MS)
-        spilling.start()
+        looking = PeriodicCallback(self._look, _LOOK_MS)
+        looking.start()
         self._start(self._follow_supervisor(reader))
         self._start(self._close_when_asked())
         self._start(self._import_modules())
         if self._launch.dashboard:
             self._start(self._serve_dashboard())
+        if self._door is not None:
+            self._start(self._door.open(scheduler))
         await scheduler.finished()
-        spilling.stop()
+        looking.stop()
         control.close()
         for task in self._tasks:
             task.cancel()
         log.info("The scheduler has ended")
 
+    def _look(self) -> None:
+        self._plugin.look_at_spilling()
+        if self._door is not None:
+            self._door.look()
+
     def _make_scheduler(self) -> Scheduler:
         tls = self._launch.tls
+        if self._launch.relay is not None:
+            configure(self._launch.relay)
         security = Security(
             tls_ca_file=tls.ca_file,
             tls_scheduler_cert=tls.scheduler_file,
@@ -155,7 +166,8 @@ class SchedulerProcess:
 
     async def _status(self, request: dict[str, Any]) -> dict[str, Any]:
         since = int(number(request, "events_since", 0, 0, 2**53))
-        return status(self._scheduler, self._workforce, self._plugin, self._journal, self._launch.worker, since)
+        told = status(self._scheduler, self._workforce, self._plugin, self._journal, self._launch.worker, since)
+        return told | {"relay": self._door.state() if self._door is not None else None}
 
     async def _scale(self, request: dict[str, Any]) -> dict[str, Any]:
         workers = number(request, "workers", None, 0, MAXIMUM_WORKERS)

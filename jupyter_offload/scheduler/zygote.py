@@ -165,6 +165,7 @@ def main(path: str, idle_s: float = IDLE_S) -> int:
     try:
         preload.import_dask()
         preload.import_dashboard()
+        preload.import_relay()
         from . import scheduler_process, supervisor, worker_process  # noqa: F401  (so that children need not)
 
         preload.require_single_thread()

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from jupyter_offload.relay import bundle
+
 #: Loaded by nobody in the Jupyter server because of us.
 HEAVY = ("pydantic", "dask", "distributed", "bokeh", "kubernetes", "rucio", "cryptography", "numpy", "pandas")
 
@@ -76,14 +78,17 @@ def test_importing_the_package_loads_none_of_its_parts(tmp_path: Path) -> None:
 def test_what_runs_in_the_users_environment_needs_distributed_alone(root: Path) -> None:
     """Any kernelspec's Python runs these files; it has distributed and what distributed itself requires."""
     allowed = {"distributed", "dask", "tornado", "psutil"} | set(sys.stdlib_module_names)
-    files = list((root / "jupyter_offload" / "scheduler").rglob("*.py"))
-    assert files
+    files = [*(root / "jupyter_offload" / "scheduler").rglob("*.py"), *bundle.files()]
+    assert {"zygote.py", "names.py", "backend.py"} <= {file.name for file in files}
     for file in files:
+        here = len(file.relative_to(root / "jupyter_offload").parts) - 1
         for node in ast.walk(ast.parse(file.read_text())):
             names: list[str] = []
             if isinstance(node, ast.Import):
                 names = [a.name for a in node.names]
             elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
                 names = [node.module]
+            elif isinstance(node, ast.ImportFrom):
+                assert node.level <= here, f"{file.name} imports from outside of its package"
             foreign = {n.partition(".")[0] for n in names} - allowed
             assert not foreign, f"{file.name} imports {', '.join(foreign)}"

@@ -137,6 +137,7 @@ class TreeOfOne:
             "folder": str(root), "runtime": str(self.runtime), "spill": str(self.spill), "logs": str(self.logs),
             "tls": self.tls, "host": "127.0.0.1", "workers": workers, "worker": worker,
             "scheduler": {"modules": [], "dashboard": True, **changes.pop("scheduler", {})},
+            "relay": changes.pop("relay", None),
         }  # fmt: skip
         assert not changes
         self.launch_file = root / "launch.json"
