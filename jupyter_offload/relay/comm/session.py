@@ -27,11 +27,11 @@ SECRET_BYTES = 32
 NO_PROOF = bytes(32)
 DATA, ACKNOWLEDGED, RESUME, END = b"D", b"A", b"R", b"F"
 LONGEST_DATA_BYTES = 1 << 20
-ACKNOWLEDGE_EVERY_BYTES = 1 << 20
+ACKNOWLEDGE_EVERY_BYTES = 128 << 10
 #: A path on which nothing is heard for three of these is given up.
 BEAT_S = 5.0
 SILENT_AFTER_S = 15.0
-#: When all sessions of a process keep more than they may, each goes on with this much.
+#: Twice what is acknowledged at once. When all sessions of a process keep more than they may, each goes on with this much.
 LEAST_WINDOW_BYTES = 256 << 10
 
 
@@ -77,9 +77,10 @@ class Session:
         self.ended = False
         self.on_path_lost: Callable[[Session, bool], None] | None = None  # and whether it was by silence
         self.on_end: Callable[[], None] | None = None
-        self._window_bytes, self._total_bytes = window_bytes, total_bytes
+        self._window_bytes, self._total_bytes = max(window_bytes, LEAST_WINDOW_BYTES), total_bytes
         self._kept: deque[bytes] = deque()
-        self._base = 0  # number of the first byte that is kept
+        self._base = 0  # number of the first byte of the first piece that is kept
+        self._heard = 0  # how many bytes the other end has acknowledged, perhaps part of that piece
         self._sent = 0  # number of the next byte
         self._told = 0  # what was last acknowledged
         self._path: Path | None = None
@@ -92,7 +93,7 @@ class Session:
     @property
     def kept_bytes(self) -> int:
         """How much is sent and not acknowledged."""
-        return self._sent - self._base
+        return self._sent - self._heard
 
     @property
     def _full(self) -> bool:
@@ -119,18 +120,16 @@ class Session:
 
     def acknowledged(self, count: int) -> bool:
         """The other end has got ``count`` bytes; False when that cannot be."""
-        if not self._base <= count <= self._sent:
+        if not self._heard <= count <= self._sent:
             return False
+        Session._kept_by_all -= count - self._heard
+        self._heard = count
         while self._kept and self._base + len(self._kept[0]) <= count:
-            self._forget(self._kept.popleft())
+            self._base += len(self._kept.popleft())
         if self._space is not None and not self._full:
             self._space.set_result(None)
             self._space = None
         return True
-
-    def _forget(self, data: bytes) -> None:
-        self._base += len(data)
-        Session._kept_by_all -= len(data)
 
     # ------------------------------------------------------------ receiving
     def data_received(self, data: memoryview) -> None:
@@ -219,7 +218,7 @@ class Session:
         if self._expiry is not None:
             self._expiry.cancel()
         Session._kept_by_all -= self.kept_bytes
-        self._base = self._sent
+        self._base = self._heard = self._sent
         self._kept.clear()
         if self._space is not None:
             self._space.set_result(None)
