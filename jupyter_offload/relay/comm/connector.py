@@ -7,14 +7,13 @@ from typing import Any
 
 from distributed.comm.core import Comm, CommClosedError, Connector, FatalCommClosedError
 from distributed.comm.tcp import MAX_BUFFER_SIZE
-from tornado.iostream import IOStream, SSLIOStream, StreamClosedError
 
 from ..names import Kind, Target, any_allows, is_peer_name, patterns_of, server_name
 from . import revocations
 from .comms import PREFIX, SessionComm, SplicedComm
-from .dialing import Endpoint, dial, endpoints, shuffled
+from .dialing import dial, endpoints, secure, shuffled
 from .paths import Dialler
-from .secure import SecureStream
+from .secure import HANDSHAKE_TIMEOUT_S, SecureStream
 from .security import cluster_of
 from .settings import Settings, settings
 
@@ -36,6 +35,7 @@ class RelayConnector(Connector):  # type: ignore[misc]
         """
         peer = peer_of(address)
         cluster = cluster_of(ssl_context)
+        assert ssl_context is not None
         now = settings()
         try:
             if now.resume_s and not peer.startswith("w-"):
@@ -43,15 +43,14 @@ class RelayConnector(Connector):  # type: ignore[misc]
             return await self._splice(peer, cluster, ssl_context, now, deserialize)
         except ssl.SSLCertVerificationError as error:
             raise FatalCommClosedError(f"{PREFIX}{peer}: {error.verify_message}") from error
-        except (StreamClosedError, EOFError, TimeoutError, OSError) as error:
+        except (EOFError, OSError) as error:  # a TimeoutError is an OSError
             if isinstance(error, CommClosedError):
                 raise
             raise CommClosedError(f"{PREFIX}{peer}: {_why(error)}") from error
 
     async def _session(
-        self, peer: str, cluster: str, context: ssl.SSLContext | None, now: Settings, deserialize: bool
+        self, peer: str, cluster: str, context: ssl.SSLContext, now: Settings, deserialize: bool
     ) -> Comm:
-        assert context is not None
         session = await Dialler.open(peer, cluster, now)
         try:
             stream = SecureStream(session, context, server=False, server_name=_inner_name(peer, cluster, now))
@@ -64,16 +63,18 @@ class RelayConnector(Connector):  # type: ignore[misc]
         revocations.of(cluster).watch(comm, patterns)
         return comm
 
-    async def _splice(
-        self, peer: str, cluster: str, context: ssl.SSLContext | None, now: Settings, deserialize: bool
-    ) -> Comm:
+    async def _splice(self, peer: str, cluster: str, context: ssl.SSLContext, now: Settings, deserialize: bool) -> Comm:
         problems: list[str] = []
         for endpoint in shuffled(await endpoints(now)):
             try:
-                stream = await self._splice_by(endpoint, _inner_name(peer, cluster, now), context)
+                # The hello of Dask's own TLS carries the name that the relay routes by.
+                stream = await secure(
+                    await dial(endpoint), context, server_name=_inner_name(peer, cluster, now),
+                    timeout_s=HANDSHAKE_TIMEOUT_S, buffer_bytes=MAX_BUFFER_SIZE,
+                )  # fmt: skip
             except ssl.SSLCertVerificationError:
                 raise
-            except (OSError, StreamClosedError) as error:  # this relay does not know the peer: another one may
+            except OSError as error:  # this relay does not know the peer: another one may
                 problems.append(f"{endpoint}: {_why(error)}")
                 continue
             try:
@@ -85,16 +86,6 @@ class RelayConnector(Connector):  # type: ignore[misc]
             revocations.of(cluster).watch(comm, patterns)
             return comm
         raise OSError(f"no relay leads there now; {'; '.join(problems)}")
-
-    @staticmethod
-    async def _splice_by(endpoint: Endpoint, name: str, context: ssl.SSLContext | None) -> SSLIOStream:
-        raw = IOStream(await dial(endpoint), max_buffer_size=MAX_BUFFER_SIZE)
-        try:
-            # The hello of Dask's own TLS carries the name that the relay routes by.
-            return await raw.start_tls(False, ssl_options=context, server_hostname=name)
-        except BaseException:
-            raw.close()
-            raise
 
 
 def peer_of(address: str) -> str:
@@ -131,8 +122,6 @@ def _inner_name(peer: str, cluster: str, now: Settings) -> str:
 
 
 def _why(error: Exception) -> str:
-    if isinstance(error, StreamClosedError) and error.real_error is not None:
-        error = error.real_error if isinstance(error.real_error, Exception) else error
     if isinstance(error, ssl.SSLError) and "UNRECOGNIZED_NAME" in (error.reason or ""):
         return "the relay knows no such peer"
     return str(error) or type(error).__name__

@@ -6,9 +6,12 @@ import asyncio
 import errno
 import random
 import socket
+import ssl
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
+
+from tornado.iostream import SSLIOStream, StreamClosedError
 
 from .. import sockets
 from ..hello import client_hello
@@ -83,6 +86,43 @@ async def dial(endpoint: Endpoint, server_name: str | None = None) -> socket.soc
         one.close()
         raise
     return one
+
+
+async def secure(
+    one: socket.socket,
+    context: ssl.SSLContext,
+    *,
+    server: bool = False,
+    server_name: str | None = None,
+    timeout_s: float,
+    buffer_bytes: float | None = None,
+) -> SSLIOStream:
+    """Return a stream with TLS on a connection, which is closed when that fails.
+
+    Raises:
+        ssl.SSLError: the two do not trust each other, or the relay refuses.
+        OSError: the connection broke, or it took too long.
+    """
+    try:
+        wrapped = context.wrap_socket(
+            one, server_side=server, server_hostname=server_name, do_handshake_on_connect=False
+        )
+    except BaseException:
+        one.close()
+        raise
+    stream = SSLIOStream(wrapped, max_buffer_size=buffer_bytes)
+    try:
+        async with asyncio.timeout(timeout_s):
+            await stream.wait_for_handshake()
+    except TimeoutError as error:
+        stream.close()
+        raise OSError(errno.ETIMEDOUT, f"no TLS within {timeout_s:g} s") from error
+    except StreamClosedError as error:
+        raise stream.error or OSError("the connection was closed before TLS was established") from error
+    except BaseException:
+        stream.close()
+        raise
+    return stream
 
 
 def shuffled(found: Iterable[Endpoint]) -> list[Endpoint]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
 import logging
 import secrets
@@ -13,12 +12,12 @@ from typing import Any
 
 from distributed.comm.core import BaseListener, Comm, CommClosedError
 from distributed.comm.tcp import MAX_BUFFER_SIZE
-from tornado.iostream import IOStream, StreamClosedError
+from tornado.iostream import StreamClosedError
 
 from ..names import Kind, Target, is_peer_name, patterns_of, server_name
 from . import revocations
 from .comms import PREFIX, SessionComm, SplicedComm
-from .dialing import Endpoint, dial
+from .dialing import Endpoint, dial, secure
 from .paths import Sessions
 from .registration import Peer, Refused
 from .secure import HANDSHAKE_TIMEOUT_S, SecureStream
@@ -58,6 +57,7 @@ class RelayListener(BaseListener):  # type: ignore[misc]
         self.settings = settings()
         self.cluster = cluster_of(ssl_context)
         self._asked = _asked_name(address, self.settings.name)
+        assert ssl_context is not None
         self._context = ssl_context
         self._identity = relay_identity or configured_identity(self._asked)
         self._handler = comm_handler
@@ -144,7 +144,6 @@ class RelayListener(BaseListener):  # type: ignore[misc]
             session = await self._sessions.accept(one, endpoint)
             if session is None:
                 return None
-            assert self._context is not None
             try:
                 stream = SecureStream(session, self._context, server=True)
                 certificate: dict[str, Any] = await stream.handshake()
@@ -155,13 +154,13 @@ class RelayListener(BaseListener):  # type: ignore[misc]
             self._sessions.proven(session)
             comm: Comm = SessionComm(stream, certificate, self.contact_address, address, self._deserialize)
         else:
-            raw = IOStream(one, max_buffer_size=MAX_BUFFER_SIZE)
+            tls = await secure(
+                one, self._context, server=True, timeout_s=HANDSHAKE_TIMEOUT_S, buffer_bytes=MAX_BUFFER_SIZE
+            )
             try:
-                async with asyncio.timeout(HANDSHAKE_TIMEOUT_S):
-                    tls = await raw.start_tls(True, ssl_options=self._context)
                 patterns = self._check(tls.socket.getpeercert())
             except BaseException:
-                raw.close()
+                tls.close()
                 raise
             comm = SplicedComm(tls, self.contact_address, address, self._deserialize)
         revocations.of(self.cluster).watch(comm, patterns)

@@ -15,7 +15,7 @@ from tornado.iostream import IOStream, StreamClosedError
 
 from ..names import Kind, Target, server_name
 from . import revocations
-from .dialing import Backoff, Endpoint, dial, endpoints
+from .dialing import Backoff, Endpoint, dial, endpoints, secure
 from .security import Identity, check_relay, relay_context
 from .settings import Settings
 
@@ -54,14 +54,8 @@ class Control:
         Raises:
             OSError: it cannot be reached, or is not trusted.
         """
-        raw = IOStream(await dial(endpoint))
         target = server_name(Target(Kind.listen, cluster=cluster), settings.domain)
-        try:
-            async with asyncio.timeout(HANDSHAKE_TIMEOUT_S):
-                stream = await raw.start_tls(False, ssl_options=context, server_hostname=target)
-        except BaseException:
-            raw.close()
-            raise
+        stream = await secure(await dial(endpoint), context, server_name=target, timeout_s=HANDSHAKE_TIMEOUT_S)
         try:
             check_relay(stream.socket.getpeercert(), settings.domain)
         except ssl.CertificateError:

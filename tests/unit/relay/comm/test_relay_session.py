@@ -176,7 +176,7 @@ async def test_without_a_path_it_ends_after_the_grace(pair) -> None:
         both.junction.closed = True
         both.junction.cut()
         for end in (both.near, both.far):
-            with pytest.raises(SessionLost, match="no path for 0.3 s"):
+            with pytest.raises(SessionLost, match=r"no path for 0\.3 s"):
                 await receive(end, 1)
 
 
