@@ -49,6 +49,7 @@ class OffloadPlugin(SchedulerPlugin):  # type: ignore[misc]
         """Note a new worker, which says what it could not import."""
         state = scheduler.workers[worker]
         name = self._names[worker] = str(state.name)
+        state.services.pop("dashboard", None)  # a worker's own is not proxied, so a link to it would be dead
         for module, why in (state.extra or {}).get("offload_failed_modules", {}).items():
             self.module_failed(module, why, name)
 

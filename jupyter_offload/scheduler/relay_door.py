@@ -93,11 +93,8 @@ class RelayDoor:
 
     def state(self) -> dict[str, Any]:
         """Return how it stands, as ``status`` of the control protocol tells it."""
-        return {
-            "registered": self._registered,
-            "since": self._since,
-            "problem": None if self._registered else self._problem,
-        }
+        problem = (self._problem or "It does not answer.") if self._lost else None
+        return {"registered": self._registered, "since": self._since, "problem": problem}
 
     def look(self) -> None:
         """Notice whether the relay has the scheduler's name, and tell what changed."""
