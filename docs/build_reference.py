@@ -14,6 +14,7 @@ from typing import Any
 
 from jupyter_offload.api import openapi
 from jupyter_offload.api.routes import PREFIX, ROUTES, Route
+from jupyter_offload.keeper.relay.settings import RelayFile
 
 REFERENCE = Path(__file__).parent / "reference"
 _FIELDS = re.compile(r"(<!-- fields: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -137,11 +138,13 @@ def pages() -> dict[Path, str]:
     """Return every page that is made, by path."""
     document = openapi.document()
     schemas = document["components"]["schemas"]
+    relay_file = RelayFile.model_json_schema()
+    others = {"RelayFile": relay_file, **relay_file["$defs"]}
     made = {REFERENCE / "http-api.md": http_api(document)}
     for page in sorted(REFERENCE.glob("*.md")):
         text = page.read_text()
         if page not in made and _FIELDS.search(text):
-            made[page] = _FIELDS.sub(lambda m: f"{m[1]}{field_table(m[2], schemas, anchors=False)}{m[3]}", text)
+            made[page] = _FIELDS.sub(lambda m: f"{m[1]}{field_table(m[2], schemas | others, anchors=False)}{m[3]}", text)
     return made
 
 

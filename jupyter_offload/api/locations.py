@@ -43,6 +43,11 @@ def sites_folders() -> list[Path]:
     return [Path(p) / "offload" / "sites" for p in jupyter_config_path()]
 
 
+def relay_files() -> list[Path]:
+    """Return the places of the file that says which relay to use, most specific first."""
+    return [Path(p) / "offload" / "relay.yaml" for p in jupyter_config_path()]
+
+
 def runtime_folder() -> Path:
     """Return this keeper's private folder for sockets, creating it 0700.
 
@@ -80,6 +85,11 @@ def socket_path() -> Path:
 def lock_path() -> Path:
     """Return the file whose lock the running keeper holds."""
     return runtime_folder() / "keeper.lock"
+
+
+def relay_token_path() -> Path:
+    """Return the private file through which a session hands the keeper its token for the facility's relay."""
+    return runtime_folder() / "relay-token"
 
 
 def keeper_log_path() -> Path:

@@ -87,6 +87,8 @@ class ReasonCode(StrEnum):
     worker_restarted = "worker-restarted"
     worker_over_memory = "worker-over-memory"
     workers_failing = "workers-failing"
+    relay_unreachable = "relay-unreachable"
+    relay_refused = "relay-refused"
     module_failed = "module-failed"
     cannot_see = "cannot-see"
     other_host = "other-host"

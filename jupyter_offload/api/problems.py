@@ -48,6 +48,7 @@ class ProblemCode(StrEnum):
     keeper_outdated = "keeper-outdated"
     scheduler_unreachable = "scheduler-unreachable"
     stale_connection = "stale-connection"
+    relay_unreachable = "relay-unreachable"
     store_corrupt = "store-corrupt"
     store_newer = "store-newer"
     disk_full = "disk-full"

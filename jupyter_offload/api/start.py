@@ -16,7 +16,7 @@ from pathlib import Path
 import httpx
 
 from .. import __version__
-from . import locations
+from . import locations, relay_token
 from .problems import ProblemCode, Unavailable
 from .routes import API_VERSION
 
@@ -54,7 +54,8 @@ def ends_with_server() -> bool:
 
 def clean_environment() -> dict[str, str]:
     """Return the environment for the keeper: this one without the session's secrets."""
-    env = {k: v for k, v in os.environ.items() if not k.startswith(SECRET_PREFIXES) and k not in SECRET_NAMES}
+    secret = SECRET_NAMES | {relay_token.variable_name()}
+    env = {k: v for k, v in os.environ.items() if not k.startswith(SECRET_PREFIXES) and k not in secret}
     env[ENDS_WITH_SERVER] = "1" if ends_with_server() else "0"
     return env
 
@@ -90,6 +91,7 @@ def ensure_keeper() -> Path:
         Broken: the private folder for the socket cannot be used.
     """
     socket = locations.socket_path()
+    relay_token.hand_over()
     health = _health(socket)
     if health is not None and not _outdated(health):
         return socket

@@ -98,6 +98,7 @@ def launch_document(record: Record, workers: int, tls: dict[str, str]) -> dict[s
             "death_timeout_s": 60,
         },
         "scheduler": {"modules": spec.modules, "dashboard": True},
+        "relay": record.relay.launch_part() if record.relay is not None else None,
     }
 
 

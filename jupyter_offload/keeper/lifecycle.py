@@ -19,6 +19,10 @@ from .store.records import Record, utc
 
 #: Reasons that restate an event of a worker.
 NOTICES = frozenset({ReasonCode.worker_restarted, ReasonCode.worker_over_memory, ReasonCode.workers_failing})
+#: Reasons that give way when nobody can come through the relay: it explains them.
+_EXPLAINED_BY_RELAY = frozenset({
+    ReasonCode.waiting_for_workers, ReasonCode.some_workers, ReasonCode.all_workers,
+})  # fmt: skip
 NOT_SEEN = WorkersSeen(visible=False)
 
 
@@ -58,6 +62,8 @@ class Observation:
     workers: WorkersSeen = NOT_SEEN
     site_known: bool = True
     launch_error: Reason | None = None
+    #: why workers that come through a relay wait
+    relay: Reason | None = None
 
 
 class Do(StrEnum):
@@ -230,7 +236,9 @@ def _running(record: Record, seen: Observation, now: float, limits: Limits) -> A
         recent = now - record.notice.at < limits.notice_s and not failing
         if recent or (failing and connected < wanted):
             reason = record.notice.reason
-    stands_out = reason.code not in (ReasonCode.cannot_see, *NOTICES)
+    if seen.relay is not None and reason.code in _EXPLAINED_BY_RELAY:
+        reason = seen.relay
+    stands_out = reason.code not in (ReasonCode.cannot_see, *NOTICES) and reason is not seen.relay
     if record.failed_modules and stands_out and not (seen.workers.problem and connected < wanted):
         reason = _module_failed(record)
     return Action(do, phase, reason, record.desired, wanted)

@@ -14,10 +14,10 @@ from .store.records import Notice, Record, utc
 
 Level = Literal["info", "warning", "error"]
 _WARNINGS = frozenset({
-    ReasonCode.cannot_see, ReasonCode.other_host, ReasonCode.site_missing,
+    ReasonCode.cannot_see, ReasonCode.other_host, ReasonCode.site_missing, ReasonCode.relay_refused,
 })  # fmt: skip
 #: Reasons that only restate an event, which has an entry of its own.
-_SAID_BY_EVENT = NOTICES | {ReasonCode.module_failed}
+_SAID_BY_EVENT = NOTICES | {ReasonCode.module_failed, ReasonCode.relay_unreachable}
 
 
 def entry(at: float, reason: Reason, level: Level = "info") -> TimelineEntry:

@@ -82,11 +82,12 @@ def parse_site_file(path: Path, content: bytes) -> SiteFile:
                 FieldProblem(field=f"{path.name} (line 1)", message=e["msg"].removeprefix("Value error, "))
                 for e in error.errors()
             ]
-    problems.sort(key=lambda p: _line_of(p.field))
+    problems.sort(key=lambda p: line_of(p.field))
     return SiteFile(path, None if problems else definition, problems, document.lines)
 
 
-def _line_of(where: str) -> int:
+def line_of(where: str) -> int:
+    """Return the line in the name of a mistake's field, 0 where there is none."""
     _, _, line = where.rpartition("(line ")
     return int(line[:-1]) if line.endswith(")") else 0
 

@@ -1,4 +1,4 @@
-"""What each kind of mistake in a site file means for the person who made it."""
+"""What each kind of mistake in a site file, or another of our files, means for the person who made it."""
 
 from __future__ import annotations
 
@@ -24,17 +24,25 @@ _EXAMPLES = {
 _NAME_RULE = "Use lower-case letters, digits and '-', beginning with a letter or digit, at most 40."
 
 
-def model_at(loc: Loc) -> type[BaseModel] | None:
+def model_at(loc: Loc, whole: type[BaseModel] = SiteDefinition) -> type[BaseModel] | None:
     """Return the model whose fields may stand at that place, None where there is no model (such as in ``options``)."""
-    kind: Any = SiteDefinition
+    kind: Any = whole
     for part in loc:
         if isinstance(part, int):
             kind = _inner(kind, list)
-        elif isinstance(kind, type) and issubclass(kind, BaseModel) and part in kind.model_fields:
+            continue
+        kind = _model_in(kind)
+        if isinstance(kind, type) and issubclass(kind, BaseModel) and part in kind.model_fields:
             kind = kind.model_fields[part].annotation
         else:
             return None
-    return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
+    return _model_in(kind)
+
+
+def _model_in(kind: Any) -> type[BaseModel] | None:
+    """Return the model that an annotation is, or may be besides None."""
+    kinds = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
+    return next((k for k in kinds if isinstance(k, type) and issubclass(k, BaseModel)), None)
 
 
 def _inner(kind: Any, container: type) -> Any:
@@ -43,8 +51,11 @@ def _inner(kind: Any, container: type) -> Any:
     return get_args(kind)[0] if get_origin(kind) is container else None
 
 
-def explain(error: Mapping[str, Any], document: YamlDocument) -> FieldProblem:
-    """Return one of pydantic's errors as a person wants to read it: place, line, value and remedy."""
+def explain(error: Mapping[str, Any], document: YamlDocument, whole: type[BaseModel] = SiteDefinition) -> FieldProblem:
+    """Return one of pydantic's errors as a person wants to read it: place, line, value and remedy.
+
+    ``whole`` is the model of the file.
+    """
     loc: Loc = error["loc"]
     kind, context = error["type"], error.get("ctx") or {}
     if kind == "missing":
@@ -53,7 +64,7 @@ def explain(error: Mapping[str, Any], document: YamlDocument) -> FieldProblem:
             loc, f"{loc[-1]!r} is missing.", f"Add the line: {_EXAMPLES.get(path, f'{loc[-1]}: ...')}"
         )
     if kind == "extra_forbidden":
-        return _unknown_key(loc, document)
+        return _unknown_key(loc, document, whole)
     value = document.texts.get(loc)
     shown = _shown(error["input"]) if value is None else repr(value)
     if kind == "value_error":
@@ -97,8 +108,8 @@ def _type_and_range(kind: str, context: dict[str, Any], shown: str, name: str) -
     return "", None
 
 
-def _unknown_key(loc: Loc, document: YamlDocument) -> FieldProblem:
-    model = model_at(loc[:-1])
+def _unknown_key(loc: Loc, document: YamlDocument, whole: type[BaseModel]) -> FieldProblem:
+    model = model_at(loc[:-1], whole)
     known = sorted(model.model_fields) if model else []
     key = str(loc[-1])
     # people leave the unit out: memory means memory_bytes

@@ -10,6 +10,7 @@ from typing import Any
 import psutil
 
 from ...api.models import ClusterSpec, Desired, Model, Phase, Profile, Reason
+from ..relay.settings import RelayUse
 
 FINAL = frozenset({Phase.stopped, Phase.failed})
 
@@ -67,6 +68,8 @@ class Record(Model):
     supervisor: ProcessName | None = None
     scheduler: ProcessName | None = None
     scheduler_address: str | None = None
+    #: the relay of a cluster whose workers can only dial out, from its launch on
+    relay: RelayUse | None = None
     submitted: bool = False
     handle: dict[str, Any] = {}
     last_event: int = 0

@@ -1064,7 +1064,7 @@ export interface components {
          * @description Why a cluster is in its phase. Each code has an entry in ``docs/reference/reasons.md``.
          * @enum {string}
          */
-        ReasonCode: "accepted" | "scheduler-starting" | "waiting-for-workers" | "some-workers" | "all-workers" | "no-workers-requested" | "worker-restarted" | "worker-over-memory" | "workers-failing" | "module-failed" | "cannot-see" | "other-host" | "stop-requested" | "idle-timeout" | "lifetime-over" | "host-restarted" | "scheduler-start-failed" | "scheduler-start-timeout" | "scheduler-died" | "supervisor-died" | "server-ended" | "environment-unusable" | "site-missing" | "disk-full";
+        ReasonCode: "accepted" | "scheduler-starting" | "waiting-for-workers" | "some-workers" | "all-workers" | "no-workers-requested" | "worker-restarted" | "worker-over-memory" | "workers-failing" | "relay-unreachable" | "relay-refused" | "module-failed" | "cannot-see" | "other-host" | "stop-requested" | "idle-timeout" | "lifetime-over" | "host-restarted" | "scheduler-start-failed" | "scheduler-start-timeout" | "scheduler-died" | "supervisor-died" | "server-ended" | "environment-unusable" | "site-missing" | "disk-full";
         /**
          * Site
          * @description A place with workers as the user sees it: the definition with its health and capacity of now.

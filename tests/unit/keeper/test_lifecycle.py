@@ -27,6 +27,7 @@ START = {"phase": Phase.starting, "launched_at": NOW - 10}
 OOM = notice_of("worker-over-memory", "", "w0", 2**30)
 FAILING = notice_of("workers-failing", "w0 died 4 times. Its log ends with:\n  at x\nboom", "w0", 2**30)
 NO_MODULE = {"failed_modules": {"zap": "ModuleNotFoundError: No module named 'zap'"}}
+NO_RELAY = Reason(code=ReasonCode.relay_unreachable, message="It does not answer.")
 LAUNCH = Reason(code=ReasonCode.environment_unusable, message="gone")
 
 
@@ -71,6 +72,19 @@ TABLE = {
                        "workers-failing", Do.nothing),
     "came after all": ({**RUN, "notice": Notice(at=NOW - 9, reason=FAILING)}, seen(Sight.ready, *BOTH), "running",
                        "all-workers", Do.nothing),
+    "no relay, on its way": (START, seen(Sight.ready, relay=NO_RELAY), "starting", "relay-unreachable", Do.nothing),
+    "no relay for a while": (RUN, seen(Sight.ready, *BOTH, relay=NO_RELAY), "running", "relay-unreachable", Do.nothing),
+    "no relay, scale up": ({**RUN, "spec_changes": {"workers": 3}}, seen(Sight.ready, *BOTH, relay=NO_RELAY), "running",
+                           "relay-unreachable", Do.submit),
+    "no relay, no workers wanted": ({**START, "spec_changes": {"workers": 0}}, seen(Sight.ready, held=0, relay=NO_RELAY),
+                                    "running", "no-workers-requested", Do.nothing),
+    "no relay, over memory": ({**RUN, "notice": Notice(at=NOW - 10, reason=OOM)}, seen(Sight.ready, *BOTH, relay=NO_RELAY),
+                              "running", "worker-over-memory", Do.nothing),
+    "no relay, no module": ({**RUN, **NO_MODULE}, seen(Sight.ready, *BOTH, relay=NO_RELAY), "running", "relay-unreachable",
+                            Do.nothing),
+    "no relay, site silent": (RUN, seen(Sight.ready, workers=NOT_SEEN, relay=NO_RELAY), "running", "cannot-see", Do.nothing),
+    "no relay, stopping": ({**RUN, "desired": Desired.stopped}, seen(Sight.ready, *BOTH, relay=NO_RELAY), "stopping",
+                           "stop-requested", Do.end),
     "no module": ({**RUN, **NO_MODULE}, seen(Sight.ready, *BOTH), "running", "module-failed", Do.nothing),
     "no module, on its way": ({**START, **NO_MODULE}, seen(Sight.ready, "starting"), "starting", "module-failed",
                               Do.nothing),
