@@ -11,7 +11,7 @@ from distributed.comm.tcp import MAX_BUFFER_SIZE
 from ..names import Kind, Target, any_allows, is_peer_name, patterns_of, server_name
 from . import revocations
 from .comms import PREFIX, SessionComm, SplicedComm
-from .dialing import dial, endpoints, secure, shuffled
+from .dialing import dial, endpoints, secure, shuffled, why
 from .paths import Dialler
 from .secure import HANDSHAKE_TIMEOUT_S, SecureStream
 from .security import cluster_of
@@ -46,7 +46,7 @@ class RelayConnector(Connector):  # type: ignore[misc]
         except (EOFError, OSError) as error:  # a TimeoutError is an OSError
             if isinstance(error, CommClosedError):
                 raise
-            raise CommClosedError(f"{PREFIX}{peer}: {_why(error)}") from error
+            raise CommClosedError(f"{PREFIX}{peer}: {why(error)}") from error
 
     async def _session(
         self, peer: str, cluster: str, context: ssl.SSLContext, now: Settings, deserialize: bool
@@ -75,7 +75,7 @@ class RelayConnector(Connector):  # type: ignore[misc]
             except ssl.SSLCertVerificationError:
                 raise
             except OSError as error:  # this relay does not know the peer: another one may
-                problems.append(f"{endpoint}: {_why(error)}")
+                problems.append(f"{endpoint}: {why(error)}")
                 continue
             try:
                 patterns = check_peer(stream.socket.getpeercert(), peer, cluster)
@@ -119,9 +119,3 @@ def check_peer(certificate: dict[str, Any] | None, peer: str, cluster: str) -> t
 
 def _inner_name(peer: str, cluster: str, now: Settings) -> str:
     return server_name(Target(Kind.connect, peer, cluster), now.domain)
-
-
-def _why(error: Exception) -> str:
-    if isinstance(error, ssl.SSLError) and "UNRECOGNIZED_NAME" in (error.reason or ""):
-        return "the relay knows no such peer"
-    return str(error) or type(error).__name__

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import random
 import socket
 import ssl
@@ -81,7 +82,7 @@ async def dial(endpoint: Endpoint, server_name: str | None = None) -> socket.soc
                 await loop.sock_sendall(one, client_hello(server_name))
     except TimeoutError as error:
         one.close()
-        raise OSError(errno.ETIMEDOUT, f"the relay at {endpoint} did not answer in {CONNECT_TIMEOUT_S:g} s") from error
+        raise OSError(errno.ETIMEDOUT, f"no answer in {CONNECT_TIMEOUT_S:g} s") from error
     except BaseException:
         one.close()
         raise
@@ -130,6 +131,21 @@ def shuffled(found: Iterable[Endpoint]) -> list[Endpoint]:
     order = list(found)
     random.shuffle(order)
     return order
+
+
+def why(error: BaseException) -> str:
+    """Return what went wrong, for a sentence."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted: {error.verify_message}"
+    if isinstance(error, ssl.SSLError) and "UNRECOGNIZED_NAME" in (error.reason or ""):
+        return "it knows no such peer, or not this cluster"
+    if isinstance(error, ssl.SSLError):
+        return f"TLS failed: {error.reason or error}"
+    if isinstance(error, OSError) and error.errno is not None:
+        return (
+            os.strerror(error.errno) if str(error.strerror).startswith("Connect call failed") else str(error.strerror)
+        )
+    return str(error) or type(error).__name__
 
 
 class Backoff:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import ipaddress
 import logging
 import secrets
@@ -30,7 +32,6 @@ log = logging.getLogger("distributed.relay")
 WORKER_PATIENCE_S = 30.0
 SCHEDULER_PATIENCE_S = 1.0
 _RANDOM_BYTES = 5
-_ATTEMPTS = 5
 _BROKEN = (OSError, EOFError, TimeoutError, StreamClosedError, CommClosedError, ValueError)
 
 
@@ -65,6 +66,7 @@ class RelayListener(BaseListener):  # type: ignore[misc]
         self._instance = secrets.token_hex(16)
         self._peer: Peer | None = None
         self._sessions = Sessions(self.settings, self._registered_at)
+        self._serving: set[asyncio.Task[None]] = set()
         self._stopped = False
 
     # ------------------------------------------------------------ what others see
@@ -92,23 +94,18 @@ class RelayListener(BaseListener):  # type: ignore[misc]
         Raises:
             OSError: no relay has it in time, or none will have it; the message says why.
         """
-        for _ in range(_ATTEMPTS):
-            name = self._asked + secrets.token_hex(_RANDOM_BYTES) if self._asked.endswith("-") else self._asked
-            self._peer = Peer(name, self.cluster, self._identity, self.settings, self._instance, self._accept)
-            self._peer.start()
-            worker = name.startswith("w-")
-            try:
-                registered = await self._peer.wait(WORKER_PATIENCE_S if worker else SCHEDULER_PATIENCE_S)
-            except Refused as refused:
-                self._peer.stop()
-                if refused.code == "name-in-use" and name != self._asked:
-                    continue  # somebody drew the same
-                raise OSError(f"The relay refuses {PREFIX}{name}: {refused}") from refused
-            if registered or not worker:
-                return
+        name = self._asked + secrets.token_hex(_RANDOM_BYTES) if self._asked.endswith("-") else self._asked
+        self._peer = Peer(name, self.cluster, self._identity, self.settings, self._instance, self._accept)
+        self._peer.start()
+        worker = name.startswith("w-")
+        try:
+            registered = await self._peer.wait(WORKER_PATIENCE_S if worker else SCHEDULER_PATIENCE_S)
+        except Refused as refused:
+            self._peer.stop()
+            raise OSError(f"The relay refuses {PREFIX}{name}: {refused}") from refused
+        if worker and not registered:
             self._peer.stop()
             raise OSError(f"{PREFIX}{name} is not registered after {WORKER_PATIENCE_S:g} s. {self._peer.problem or ''}")
-        raise OSError(f"The relay refuses {PREFIX}{self._asked}: every name tried is in use")
 
     def stop(self) -> None:
         """Give the name up; connections that exist go on."""
@@ -121,11 +118,7 @@ class RelayListener(BaseListener):  # type: ignore[misc]
         """Dial back for somebody who connects, and serve him."""
         try:
             one = await dial(endpoint, server_name(Target(Kind.accept, one_time_id), self.settings.domain))
-            try:
-                comm = await self._comm(one, endpoint, "in-" + one_time_id[:12], kind)
-            except BaseException:
-                one.close()
-                raise
+            comm = await self._comm(one, endpoint, "in-" + one_time_id[:12], kind)
             if comm is None:  # a new path of a session that is served already
                 return
             if self._stopped:
@@ -136,9 +129,16 @@ class RelayListener(BaseListener):  # type: ignore[misc]
         except _BROKEN as error:
             log.info("A connection to %s came to nothing: %s", self._asked, error or type(error).__name__)
             return
-        await self._handler(comm)
+        self._serve(comm)
+
+    def _serve(self, comm: Comm) -> None:
+        """Hand a connection to Dask, where it outlives this listener."""
+        serving = asyncio.ensure_future(_handled(self._handler, comm))
+        self._serving.add(serving)
+        serving.add_done_callback(self._serving.discard)
 
     async def _comm(self, one: socket.socket, endpoint: Endpoint, label: str, kind: Kind) -> Comm | None:
+        """Return a comm on a connection, which is closed when that fails; None when it continues a session."""
         address = PREFIX + label
         if kind is Kind.session:
             session = await self._sessions.accept(one, endpoint)
@@ -170,6 +170,12 @@ class RelayListener(BaseListener):  # type: ignore[misc]
         patterns = patterns_of(certificate)
         revocations.of(self.cluster).check(patterns)
         return patterns
+
+
+async def _handled(handler: Callable[[Comm], Any], comm: Comm) -> None:
+    handling = handler(comm)
+    if inspect.isawaitable(handling):
+        await handling
 
 
 def _asked_name(address: str, configured: str | None) -> str:

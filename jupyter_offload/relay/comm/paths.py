@@ -11,8 +11,20 @@ from collections.abc import Callable
 
 from ..hello import ALERT_FIRST_BYTE
 from ..names import Kind, Target, server_name
-from .dialing import Backoff, Endpoint, dial, endpoints, shuffled
-from .session import FRAME, NO_PROOF, OPENING, RESUME, RESUMED, Session, SessionLost, proof, read_exactly, start_path
+from .dialing import Backoff, Endpoint, dial, endpoints, shuffled, why
+from .session import (
+    END,
+    FRAME,
+    NO_PROOF,
+    OPENING,
+    RESUME,
+    RESUMED,
+    Session,
+    SessionLost,
+    proof,
+    read_exactly,
+    start_path,
+)
 from .settings import Settings
 
 log = logging.getLogger("distributed.relay")
@@ -63,7 +75,7 @@ class Dialler:
             except (OSError, EOFError, ValueError) as error:
                 if isinstance(error, SessionLost):
                     raise
-                problems.append(f"{endpoint}: {error or type(error).__name__}")
+                problems.append(f"{endpoint}: {why(error)}")
             else:
                 return
         raise OSError(f"no relay leads to {self._target}: {'; '.join(problems)}")
@@ -98,7 +110,7 @@ class Dialler:
         session = self._session
         kind, length = FRAME.unpack(await read_exactly(one, FRAME.size))
         if kind == ALERT_FIRST_BYTE:
-            raise OSError("the relay knows no such peer, or is at a limit")
+            raise OSError("it knows no such peer, or is at a limit")
         if kind != RESUME or length != RESUMED.size:
             raise SessionLost("the other end does not know this session any more")
         received, theirs = RESUMED.unpack(await read_exactly(one, RESUMED.size))
@@ -123,7 +135,7 @@ class Dialler:
             except SessionLost as error:
                 self._session.end(error, tell=False)
             except OSError as error:
-                log.debug("session %s: %s", self._session.id.hex()[:8], error)
+                log.debug("session %s: %s", self._session.id.hex()[:8], why(error))
                 await backoff.pause()
 
 
@@ -146,28 +158,36 @@ class Sessions:
     async def accept(self, one: socket.socket, endpoint: Endpoint) -> Session | None:
         """Read an opening; return a new session, or None when a path was added to one, or refused.
 
+        The connection is closed when it comes to nothing.
+
         Raises:
             OSError, EOFError: the connection broke.
             TimeoutError: nothing was said for long.
         """
-        async with asyncio.timeout(ANSWER_TIMEOUT_S):
-            session_id, number, received, theirs = OPENING.unpack(await read_exactly(one, OPENING.size))
-        session = self._sessions.get(session_id)
-        if session is None and number == 0 and received == 0 and theirs == NO_PROOF:
-            session = self._new(session_id)
-            await self._agree(one, endpoint, session, number, received)
-            return session
-        if session is None or not _belongs(session, number, received, theirs):
-            await asyncio.get_running_loop().sock_sendall(one, FRAME.pack(b"F", 0))
+        new: Session | None = None
+        try:
+            async with asyncio.timeout(ANSWER_TIMEOUT_S):
+                session_id, number, received, theirs = OPENING.unpack(await read_exactly(one, OPENING.size))
+                session = self._sessions.get(session_id)
+                if session is None and number == 0 and received == 0 and theirs == NO_PROOF:
+                    session = new = self._new(session_id)
+                elif session is None or not _belongs(session, number, received, theirs):
+                    await asyncio.get_running_loop().sock_sendall(one, FRAME.pack(END, 0))
+                    one.close()
+                    return None
+                await self._agree(one, endpoint, session, number)
+        except BaseException as error:
             one.close()
-            return None
-        await self._agree(one, endpoint, session, number, received)
-        return None
+            if new is not None:
+                new.end(SessionLost(f"it broke while it was opened: {error}"))
+            raise
+        path = await start_path(one, session)
+        if session.paths != number or not session.attach(path, number, received):
+            path.abort()
+        return new
 
-    async def _agree(
-        self, one: socket.socket, endpoint: Endpoint, session: Session, number: int, received: int
-    ) -> None:
-        """Answer an opening and go on there."""
+    async def _agree(self, one: socket.socket, endpoint: Endpoint, session: Session, number: int) -> None:
+        """Answer an opening."""
         session.paths = number  # of two openings at once the later one counts
         mine = NO_PROOF
         if session.secret:
@@ -176,9 +196,6 @@ class Sessions:
         session.on_path_lost = lambda _, silent: self._lost(session, endpoint, silent)
         answer = FRAME.pack(RESUME, RESUMED.size) + RESUMED.pack(session.received, mine)
         await asyncio.get_running_loop().sock_sendall(one, answer)
-        path = await start_path(one, session)
-        if session.paths != number or not session.attach(path, number, received):
-            path.abort()
 
     def _lost(self, session: Session, endpoint: Endpoint, silent: bool) -> None:
         """End a session soon whose dialer closed its connection while the relay stayed up: its process has ended.

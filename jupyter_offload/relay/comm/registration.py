@@ -15,7 +15,7 @@ from tornado.iostream import IOStream, StreamClosedError
 
 from ..names import Kind, Target, server_name
 from . import revocations
-from .dialing import Backoff, Endpoint, dial, endpoints, secure
+from .dialing import Backoff, Endpoint, dial, endpoints, secure, why
 from .security import Identity, check_relay, relay_context
 from .settings import Settings
 
@@ -139,10 +139,8 @@ class Registration:
                     self.refused = refused
                     self._peer.changed()
                     return
-            except ssl.SSLError as error:
-                self._note(f"TLS failed: {getattr(error, 'verify_message', '') or error.reason or error}")
             except _NETWORK as error:
-                self._note(str(error) or type(error).__name__)
+                self._note(why(error))
             if not self._leaving:
                 await backoff.pause()
 
@@ -269,7 +267,7 @@ class Peer:
             try:
                 found = await endpoints(self.settings)
             except OSError as error:
-                self._unresolved = str(error)
+                self._unresolved = why(error)
                 self.changed()
                 await backoff.pause()
                 continue
