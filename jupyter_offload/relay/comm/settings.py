@@ -90,7 +90,7 @@ def _number(key: str, parse: Any) -> float:
     value = dask.config.get(f"relay.{key}", DEFAULTS["relay"][key])
     try:
         number = float(parse(value))
-    except (TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:  # as Dask's parsers have it
         example = DEFAULTS["relay"][key]
         raise BadSettings(f"relay.{key} {value!r} is not understood. Write it like {example!r}") from error
     if number < 0:
