@@ -110,8 +110,7 @@ class DialOut(Protocol):
     async def revoke(self, job: str) -> None:
         """Have the relay refuse a job that is over, and cut what it still has open. Idempotent.
 
-        Raises:
-            Unavailable: the relay cannot be told now.
+        A relay that cannot be told now is told as soon as it can be.
         """
         ...
 

@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 VALIDITY = datetime.timedelta(days=365)
+RELAY_VALIDITY = datetime.timedelta(days=3650)
 #: Clocks of workers elsewhere may be behind ours.
 CLOCK_SKEW = datetime.timedelta(hours=1)
 
@@ -110,6 +111,26 @@ def job_pattern(job: str) -> str:
     return f"w-{job}-*"
 
 
+def make_relay_certificate(folder: Path, domain: str) -> tuple[Path, Path]:
+    """Write an authority and a certificate for a relay of our own into its private folder, or return those that are there.
+
+    The authority's key is thrown away: nothing else is to be signed by it. Ten years, since a relay outlives its clusters.
+
+    Raises:
+        OSError: the folder cannot be written, or the disk is full.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    certificate_file, ca_file = folder / "relay.pem", folder / _CA
+    if ca_file.exists():
+        return ca_file, certificate_file
+    certificate_file.unlink(missing_ok=True)
+    end = datetime.datetime.now(datetime.UTC) + RELAY_VALIDITY
+    authority = _authority(domain, end)
+    _write(certificate_file, _issue(authority, domain, (_SERVER,), end))
+    _write(ca_file, authority.certificate.public_bytes(serialization.Encoding.PEM))
+    return ca_file, certificate_file
+
+
 def _load_authority(folder: Path) -> _Authority:
     key = serialization.load_pem_private_key((folder / _CA_KEY).read_bytes(), None)
     assert isinstance(key, ec.EllipticCurvePrivateKey)
@@ -169,10 +190,10 @@ def _builder(
     )
 
 
-def _authority(cluster_id: str) -> _Authority:
+def _authority(cluster_id: str, end: datetime.datetime | None = None) -> _Authority:
     key = ec.generate_private_key(ec.SECP256R1())
     certificate = (
-        _builder(cluster_id, _AUTHORITY, key)
+        _builder(cluster_id, _AUTHORITY, key, end)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(_usage(authority=True), critical=True)
         .sign(key, hashes.SHA256())

@@ -96,6 +96,7 @@ class Clusters:
         resolved, profile = resolve(spec, definition)
         environment = await self._environments.resolve(spec.environment)
         preview = backend.preview(resolved, profile, environment.python)
+        preview.warnings += await self._loop.relays.require(spec.site, backend)
         if self._name_in_use(spec.name):
             preview.warnings.append(f"The name {spec.name} is in use; {self._free_name(spec.name)} is free.")
         if self._ends_with_server:
@@ -115,8 +116,9 @@ class Clusters:
         if known is not None:
             return self._same(known, request.spec)
         spec = request.spec
-        definition, _ = self._sites.get(spec.site).ready()
+        definition, backend = self._sites.get(spec.site).ready()
         resolved, profile = resolve(spec, definition)
+        await self._loop.relays.require(spec.site, backend)
         self._check_room(spec.site, definition.maximum_clusters)
         environment = await self._environments.resolve(spec.environment)
         now = time.time()

@@ -8,8 +8,10 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from ..api.models import Environment, Finding
 from ..api.problems import OffloadError
+from ..ports import Capability
 from . import doctor_host, doctor_jupyter
 from .dask_migration import dask_config, migration
+from .doctor_relay import relay_findings
 from .environments import Environments
 from .sites import SiteEntry, SiteRegistry
 
@@ -44,7 +46,8 @@ async def examine(registry: SiteRegistry, environments: Environments) -> list[Fi
 
     checks = [(name, in_thread(check)) for name, check in _BLOCKING]
     checks.append(("environments", lambda: _environments(environments)))
-    checks += [(f"site {e.name}", lambda e=e: site_findings(e)) for e in registry.all()]  # type: ignore[misc]
+    checks += [(f"site {e.name}", lambda e=e: site_findings(e, relay=False)) for e in registry.all()]  # type: ignore[misc]
+    checks.append(("relay", lambda: relay_findings(registry.all())))
     checks.append(("dask-labextension", _migration))
     found = await asyncio.gather(*(_run(name, check) for name, check in checks))
     return [finding for findings in found for finding in findings]
@@ -65,15 +68,18 @@ async def _run(name: str, check: Callable[[], Awaitable[Iterable[Finding]]]) -> 
         return [Finding(check=name, state="error", message=message, hint="The keeper's log has the details.")]
 
 
-async def site_findings(entry: SiteEntry) -> Sequence[Finding]:
-    """Return every mistake in a site's definition, and what its backend finds."""
+async def site_findings(entry: SiteEntry, *, relay: bool = True) -> Sequence[Finding]:
+    """Return every mistake in a site's definition, what its backend finds, and how its relay does where it needs one."""
     name = f"site {entry.name}"
     findings = [
         Finding(check=name, state="error", message=f"{entry.source}: {p.field}: {p.message}", hint=p.hint)
         for p in entry.problems
     ]
     if entry.backend is not None:
-        findings += [f.model_copy(update={"check": f"{name}: {f.check}"}) for f in await entry.backend.check()]
+        found = list(await entry.backend.check())
+        if Capability.dial_out in entry.backend.capabilities and relay:
+            found += await relay_findings([entry])
+        findings += [f.model_copy(update={"check": f"{name}: {f.check}"}) for f in found]
     return findings or [Finding(check=name, state="ok", message=f"Defined by {entry.source}.")]
 
 

@@ -23,7 +23,9 @@ from . import folders
 from .lifecycle import NOT_SEEN, SERVER_ENDED, Action, Do, Limits, Observation, Sight, next_action
 from .live import Live
 from .recording import apply
-from .schedulers import LaunchFailed, Schedulers, SchedulerSeen
+from .relay.problems import RelayProblem
+from .relay.relays import Relays
+from .schedulers import LaunchFailed, Schedulers, SchedulerSeen, why_not
 from .site_eyes import SeenControl, SiteEyes, context_of
 from .store import Store
 from .store.records import Record
@@ -72,6 +74,7 @@ class Reconciler:
         self._backend = backend
         self._limits = limits
         self._pace = pace
+        self.relays = Relays(store, self.wake)
         self._live: dict[str, Live] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._watched_until = 0.0
@@ -84,6 +87,7 @@ class Reconciler:
 
     async def start(self, first_look_s: float = 2) -> None:
         """Take up every cluster that is not settled, and wait a moment for the first look at each."""
+        self.relays.start()
         for record in self._store.all():
             self.wake(record.id)
         looks = [asyncio.ensure_future(live.looked.wait()) for live in self._live.values()]
@@ -145,10 +149,11 @@ class Reconciler:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self.relays.stop()
 
     def _clusters_at(self, site: str) -> list[ClusterContext]:
         return [
-            context_of(r, self._schedulers.control(r) if r.scheduler else None)
+            context_of(r, self._schedulers.control(r) if r.scheduler else None, self.relays.dial_out(r))
             for r in self._store.all()
             if r.spec.site == site and not r.settled and r.launched_at is not None
         ]
@@ -190,6 +195,8 @@ class Reconciler:
             return apply(newest, action, seen, observation, now)
 
         saved = await self._store.update(record.id, edit)
+        if not saved.finished:
+            self.relays.keep(saved)
         await self._act(saved, live, decided[-1])
 
     async def _observe(self, record: Record, live: Live, seen: SchedulerSeen) -> Observation:
@@ -207,6 +214,7 @@ class Reconciler:
             sight=seen.sight, exit=seen.exit, scheduler_address=seen.address, idle_since=live.idle_since,
             adaptive_target=target, surplus_since=live.surplus_since, held=held, workers=workers,
             site_known=backend is not None, launch_error=live.launch_error,
+            relay=self.relays.problem(record, seen.status),
         )  # fmt: skip
 
     async def _workers(
@@ -234,13 +242,27 @@ class Reconciler:
 
     async def _launch(self, record: Record, live: Live, workers: int) -> None:
         try:
+            record = await self._bind(record)
             supervisor = await self._schedulers.launch(record, workers)
-        except LaunchFailed as error:
+        except (LaunchFailed, RelayProblem) as error:
             live.launch_error = error.reason
             live.woken.set()
             return
         if supervisor is not None:
             await self._store.update(record.id, lambda r: (r.model_copy(update={"supervisor": supervisor}), ()))
+
+    async def _bind(self, record: Record) -> Record:
+        """Choose the relay of a cluster whose workers can only dial out; it keeps it to its end."""
+        backend = self._backend(record.spec.site)
+        if backend is None or Capability.dial_out not in backend.capabilities or record.relay is not None:
+            return record
+        try:
+            use = await self.relays.bind(record)
+        except OSError as error:
+            raise LaunchFailed(why_not(record, error)) from error
+        bound = await self._store.update(record.id, lambda r: (r.model_copy(update={"relay": use}), ()))
+        self.relays.keep(bound)
+        return bound
 
     async def _submit(self, record: Record, live: Live, workers: int) -> None:
         backend = self._backend(record.spec.site)
@@ -250,7 +272,7 @@ class Reconciler:
         async def save(handle: Handle) -> None:
             await self._store.update(record.id, lambda r: (r.model_copy(update={"handle": handle}), ()))
 
-        context = context_of(record, self._schedulers.control(record))
+        context = context_of(record, self._schedulers.control(record), self.relays.dial_out(record))
         try:
             async with asyncio.timeout(SITE_TIMEOUT_S):
                 await backend.submit(context, workers, save)
@@ -268,8 +290,9 @@ class Reconciler:
         backend = self._backend(record.spec.site)
         if backend is not None:
             async with asyncio.timeout(SITE_TIMEOUT_S):
-                if not await backend.cancel(context_of(record, None)):
+                if not await backend.cancel(context_of(record, None, self.relays.dial_out(record))):
                     return
+        await self.relays.give_back(record)
         await self._store.update(record.id, lambda r: (r.model_copy(update={"cleaned": True}), ()))
         live.woken.set()
 

@@ -101,7 +101,7 @@ class Schedulers:
                 return None  # ready.json or the start timeout decides
             return name or await self._cold(record, launch_file, env, cwd)
         except OSError as error:
-            raise LaunchFailed(_why(record, error)) from error
+            raise LaunchFailed(why_not(record, error)) from error
 
     async def _cold(self, record: Record, launch_file: Path, env: Mapping[str, str], cwd: str) -> ProcessName:
         _requested(record).touch(mode=0o600)
@@ -237,7 +237,8 @@ def _with(seen: SchedulerSeen, sight: Sight, **changes: Any) -> SchedulerSeen:
     return SchedulerSeen(**{**vars(seen), "sight": sight, **changes})
 
 
-def _why(record: Record, error: OSError) -> Reason:
+def why_not(record: Record, error: OSError) -> Reason:
+    """Return why a cluster could not be started, for its card."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return Reason(
             code=ReasonCode.disk_full, message=f"The disk is full: {error.filename or record.folder}.",

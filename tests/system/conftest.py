@@ -88,3 +88,21 @@ def slow_module(home):
     (home.folder / "modules").mkdir()
     (home.folder / "modules" / "slow_module.py").write_text("import time\ntime.sleep(600)\n")
     return {"PYTHONPATH": str(home.folder / "modules")}
+
+
+@pytest.fixture(scope="session")
+def bare_python(tmp_path_factory):
+    """A virtual environment with ipykernel and Dask only, in a folder with spaces."""
+    folder = tmp_path_factory.mktemp("an environment") / "of its own"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True, timeout=120)
+    python = folder / "bin" / "python"
+    import distributed
+
+    packages = ["ipykernel", f"distributed=={distributed.__version__}"]
+    uv = shutil.which("uv") or shutil.which("uv", path=str(Path(sys.executable).parent))
+    if uv:
+        command = [uv, "pip", "install", "-q", "--python", str(python), *packages]
+    else:
+        command = [sys.executable, "-m", "pip", "--python", str(python), "install", "-q", *packages]
+    subprocess.run(command, check=True, timeout=600)
+    return python

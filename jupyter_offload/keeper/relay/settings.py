@@ -117,6 +117,10 @@ class RelayUse(Model):
     lease_s: float
     resume_s: float
     cluster: str = Field(default="", description="the cluster's name at the relay: the fingerprint of its CA")
+    #: certificates of jobs, by their names, and when each ends by itself (seconds since the epoch)
+    issued: dict[str, float] = {}
+    #: those whose jobs are over; a relay forgets them with the lease, so each renewal says them again
+    revoked: dict[str, float] = {}
 
     def launch_part(self) -> dict[str, Any]:
         """Return what the scheduler process is told of it."""

@@ -1,8 +1,6 @@
 """Real kernels: the notebook API in a cell, and the plain cell in a kernel that has nothing of ours."""
 
-import shutil
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -105,24 +103,6 @@ def test_interrupting_the_kernel_leaves_the_cluster(home, slow_module):
         client.stop_channels()
         manager.shutdown_kernel(now=True)
     assert offload.cluster("waits").phase in ("pending", "starting", "running")
-
-
-@pytest.fixture(scope="session")
-def bare_python(tmp_path_factory):
-    """A virtual environment with ipykernel and Dask only, in a folder with spaces."""
-    folder = tmp_path_factory.mktemp("an environment") / "of its own"
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True, timeout=120)
-    python = folder / "bin" / "python"
-    import distributed
-
-    packages = ["ipykernel", f"distributed=={distributed.__version__}"]
-    uv = shutil.which("uv") or shutil.which("uv", path=str(Path(sys.executable).parent))
-    if uv:
-        command = [uv, "pip", "install", "-q", "--python", str(python), *packages]
-    else:
-        command = [sys.executable, "-m", "pip", "--python", str(python), "install", "-q", *packages]
-    subprocess.run(command, check=True, timeout=600)
-    return python
 
 
 def guide_cell(connection_file):
