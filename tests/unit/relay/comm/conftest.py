@@ -87,7 +87,7 @@ class Relays:
 
 @pytest.fixture
 async def relays(certificates: ClusterCertificates, tmp_path: Path) -> AsyncIterator[Relays]:
-    with dask.config.set({"relay.addresses": []}):
+    with dask.config.set({"relay.addresses": [], "relay.domain": None, "relay.ca-file": None}):
         made = Relays(certificates, tmp_path)
         yield made
         await made.close()
