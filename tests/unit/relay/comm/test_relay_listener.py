@@ -462,3 +462,20 @@ async def test_a_revoked_job_is_cut_and_kept_out(relays, security, towards, capl
         with pytest.raises(OSError, match=r"refuses relay://w-j-.*revoked"):
             async with Listening("w-j-", job):
                 pass
+
+
+async def test_what_one_relay_says_is_revoked_is_so_at_the_other(relays, security) -> None:
+    """The ends themselves refuse, so that a relay that was not told, or does not want to know, changes nothing."""
+    first, second = await relays.start(), await relays.start()
+    relays.configure()
+    async with Listening("scheduler", security(), role="scheduler"), Listening("w-j-", security("j")) as worker:
+        await until(lambda: len(second.registry.describe(relays.cluster).peers) == 2)
+        first.registry.revoke(relays.cluster, {"w-j-*"})
+        await until(lambda: not first.registry.describe(relays.cluster).peers[1:])
+        assert worker.peer.registered, "the second relay still has it"
+        for _ in range(4):
+            with pytest.raises((FatalCommClosedError, OSError)):
+                await dial(worker.contact_address, security(), timeout=2)
+            with pytest.raises(OSError):
+                comm = await connect("relay://scheduler", timeout=2, **security("j").get_connection_args("worker"))
+                await ask(comm, 1)
