@@ -104,6 +104,7 @@ class DialOut(Protocol):
         Raises:
             ValueError: the job has no such name.
             NotNow: the cluster is over.
+            Unavailable: a file of the relay cannot be read now.
         """
         ...
 

@@ -85,7 +85,7 @@ async def _admitted(use: RelayUse) -> Finding:
     try:
         await Admission(use).trial()
     except RelayProblem as problem:
-        return Finding(check=CHECK, state="error", message=problem.message, hint=problem.hint)
+        return Finding(check=CHECK, state="error", message=problem.reason.message, hint=problem.reason.hint)
     return Finding(check=CHECK, state="ok", message=f"The relay takes our word (admission by {where}).")
 
 

@@ -8,11 +8,10 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from ...api.problems import NotNow, ProblemCode
+from ...api.problems import NotNow, ProblemCode, Unavailable
 from ...ports import JobCredentials
 from ..certificates import CLOCK_SKEW, issue_job_certificate, job_pattern
 from ..store.records import Record
-from .problems import unreachable
 from .settings import RelayUse
 
 SCHEDULER_ADDRESS = "relay://scheduler"
@@ -72,7 +71,8 @@ def _relay_ca(path: str) -> bytes:
     try:
         return Path(path).read_bytes()
     except OSError as error:
-        raise unreachable(
+        raise Unavailable(
+            ProblemCode.relay_unreachable,
             f"The file {path} with the authority of the relay's certificate cannot be read: {error.strerror}.",
-            "Put it back, or name another ca_file in relay.yaml.",
+            hint="Put it back, or name another ca_file in relay.yaml.",
         ) from error

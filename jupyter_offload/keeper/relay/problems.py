@@ -6,17 +6,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...api.models import Reason, ReasonCode
-from ...api.problems import ProblemCode, Unavailable
 
 DOCTOR = "Run: jupyter offload doctor"
 
 
-class RelayProblem(Unavailable):
+class RelayProblem(Exception):
     """Something with a relay does not work now; ``reason`` is for the card. All of it is tried again."""
 
     def __init__(self, reason: Reason) -> None:
         self.reason = reason
-        super().__init__(ProblemCode.relay_unreachable, reason.message, hint=reason.hint)
+        super().__init__(f"{reason.message} {reason.hint or ''}".strip())
 
 
 def refused(message: str, hint: str | None = None) -> RelayProblem:

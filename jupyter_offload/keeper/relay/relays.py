@@ -22,7 +22,7 @@ from ..certificates import make_cluster_certificates
 from ..store import Record, Store
 from .admission import Admission
 from .dial_out import RelayDialOut
-from .embedded import Embedded
+from .embedded import Embedded, guessed_host
 from .files import RelayConfiguration, read_configuration
 from .leases import Leases
 from .problems import RelayProblem, refused, unregistered
@@ -99,7 +99,11 @@ class Relays:
                 f"Site {site!r} needs a relay, and {configuration.path} has mistakes.", field="site",
                 hint="See the errors, or run: jupyter offload sites check", errors=configuration.problems,
             )  # fmt: skip
-        return []
+        told = configuration.file.embedded
+        if configuration.facility is not None or (told is not None and told.host is not None):
+            return []
+        host = await asyncio.to_thread(guessed_host)
+        return [f"Its workers dial this host as {host}, which is a guess; offload/relay.yaml can say better."]
 
     # ------------------------------------------------------------ for the loop
     async def bind(self, record: Record) -> RelayUse:

@@ -60,7 +60,7 @@ def test_where_none_is_named_none_is_handed_over(text: str, relay_file: Path, mo
     assert not locations.relay_token_path().exists()
     with pytest.raises(RelayProblem) as caught:
         read_token(Identity(token_variable="JUPYTERHUB_API_TOKEN"))
-    assert "JUPYTERHUB_API_TOKEN" in caught.value.message
+    assert "JUPYTERHUB_API_TOKEN" in caught.value.reason.message
     assert caught.value.reason.hint
 
 

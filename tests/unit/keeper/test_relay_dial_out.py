@@ -11,10 +11,9 @@ import pytest
 from cryptography import x509
 from distributed.security import Security
 
-from jupyter_offload.api.problems import NotNow
+from jupyter_offload.api.problems import NotNow, Unavailable
 from jupyter_offload.keeper.certificates import make_cluster_certificates, make_relay_certificate
 from jupyter_offload.keeper.relay.dial_out import RelayDialOut
-from jupyter_offload.keeper.relay.problems import RelayProblem
 from jupyter_offload.keeper.relay.settings import RelayUse
 from jupyter_offload.keeper.store import Record
 from jupyter_offload.relay.comm import security as relay_security
@@ -76,7 +75,7 @@ async def test_what_cannot_be_issued_says_why(made: RelayDialOut, tmp_path: Path
     with pytest.raises(ValueError, match="'a-b' is no name of a job"):
         await made.credentials("a-b", 60)
     (tmp_path / "relay" / "ca.pem").unlink()
-    with pytest.raises(RelayProblem, match="authority of the relay's certificate cannot be read"):
+    with pytest.raises(Unavailable, match="authority of the relay's certificate cannot be read"):
         await made.credentials("a", 60)
     (tmp_path / "cluster" / "ca-key.pem").unlink()
     with pytest.raises(NotNow, match="is over"):

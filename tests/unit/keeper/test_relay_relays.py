@@ -13,6 +13,7 @@ import pytest
 
 from jupyter_offload.api.problems import BadInput
 from jupyter_offload.keeper.relay import relays as module
+from jupyter_offload.keeper.relay.embedded import guessed_host
 from jupyter_offload.keeper.relay.problems import RelayProblem, unreachable
 from jupyter_offload.keeper.relay.relays import Relays
 from jupyter_offload.keeper.relay.settings import RelayUse
@@ -156,9 +157,15 @@ async def test_mistakes_are_said_before_and_after(
     with pytest.raises(BadInput) as caught:
         await relays.require("far", Backend())  # type: ignore[arg-type]
     assert caught.value.code.value == "site-unhealthy" and len(caught.value.errors) == 2
-    with pytest.raises(RelayProblem, match="relay.yaml is wrong: ") as problem:
+    with pytest.raises(RelayProblem, match=r"relay\.yaml is wrong: ") as problem:
         await relays.bind(make_record())
     assert problem.value.reason.code.value == "relay-refused"
+    relay_file.unlink()
+    (warning,) = await relays.require("far", Backend())  # type: ignore[arg-type]
+    assert guessed_host() in warning
+    for text in ("embedded: {host: login.test}\n", FACILITY.format(admission="/run/a.sock")):
+        relay_file.write_text(text)
+        assert await relays.require("far", Backend()) == []  # type: ignore[arg-type]
     await relays.stop()
 
 
