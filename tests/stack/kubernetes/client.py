@@ -1,0 +1,94 @@
+"""What tests ask of the API server, as its administrator or with a token."""
+
+from __future__ import annotations
+
+import json
+import ssl
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+_TIMEOUT_S = 30
+_RBAC = "rbac.authorization.k8s.io"
+
+
+def connect(folder: Path, token: str | None = None) -> httpx.Client:
+    """Return a client of the API server in a folder: the administrator, or who has this token; nobody, if it is empty."""
+    config = json.loads((folder / "admin.kubeconfig").read_text())
+    context = ssl.create_default_context(cafile=str(folder / "ca.pem"))
+    headers = {}
+    if token is None:
+        context.load_cert_chain(folder / "admin.pem")
+    elif token:
+        headers["Authorization"] = f"Bearer {token}"
+    url = config["clusters"][0]["cluster"]["server"]
+    return httpx.Client(base_url=url, verify=context, headers=headers, timeout=_TIMEOUT_S, trust_env=False)
+
+
+@dataclass
+class Cluster:
+    """A running control plane; ``namespace`` is there from the beginning."""
+
+    folder: Path
+    url: str
+    namespace: str
+
+    @property
+    def ca_file(self) -> Path:
+        return self.folder / "ca.pem"
+
+    @cached_property
+    def admin(self) -> httpx.Client:
+        """Whoever may do everything."""
+        return connect(self.folder)
+
+    def make(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        """Create an object, or have the API server answer a request that looks like one."""
+        answer = self.admin.post(path, json=body)
+        assert answer.status_code == 201, answer.text
+        made: dict[str, Any] = answer.json()
+        return made
+
+    def make_namespace(self, name: str) -> None:
+        self.make("/api/v1/namespaces", {"metadata": {"name": name}})
+
+    def make_account(self, name: str, namespace: str | None = None) -> None:
+        """Make a service account, which may do nothing yet."""
+        self.make(f"/api/v1/namespaces/{namespace or self.namespace}/serviceaccounts", {"metadata": {"name": name}})
+
+    def allow(self, account: str, rules: list[dict[str, Any]]) -> None:
+        """Give a service account rights in its namespace, by a role and a binding of its name."""
+        path = f"/apis/{_RBAC}/v1/namespaces/{self.namespace}"
+        self.make(f"{path}/roles", {"metadata": {"name": account}, "rules": rules})
+        self.make(f"{path}/rolebindings", self._binding(account, "Role", account))
+
+    def allow_everywhere(self, account: str, cluster_role: str) -> None:
+        """Give a service account the rights of a cluster role, for example ``system:auth-delegator``."""
+        self.make(f"/apis/{_RBAC}/v1/clusterrolebindings", self._binding(account, "ClusterRole", cluster_role))
+
+    def _binding(self, account: str, kind: str, role: str) -> dict[str, Any]:
+        return {
+            "metadata": {"name": account},
+            "roleRef": {"apiGroup": _RBAC, "kind": kind, "name": role},
+            "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": self.namespace}],
+        }
+
+    def token(
+        self, account: str, namespace: str | None = None, audiences: list[str] | None = None, lifetime_s: int = 3600
+    ) -> str:
+        """Return a new token of a service account; without audiences it is for the API server itself."""
+        path = f"/api/v1/namespaces/{namespace or self.namespace}/serviceaccounts/{account}/token"
+        answer = self.make(path, {"spec": {"audiences": audiences or [], "expirationSeconds": lifetime_s}})
+        return str(answer["status"]["token"])
+
+    def review(self, token: str, audiences: list[str]) -> dict[str, Any]:
+        """Return the status of a TokenReview."""
+        path = "/apis/authentication.k8s.io/v1/tokenreviews"
+        answer = self.make(path, {"spec": {"token": token, "audiences": audiences}})
+        return dict(answer["status"])
+
+    def close(self) -> None:
+        self.admin.close()

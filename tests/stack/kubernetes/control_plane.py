@@ -1,0 +1,187 @@
+"""Start and end etcd and the API server in a folder."""
+
+from __future__ import annotations
+
+import base64
+import json
+import shutil
+import socket
+from pathlib import Path
+from typing import Any
+
+import httpx
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from ..certificates import Authority, pem_of_key, pem_of_public_key
+from ..processes import Processes
+from .client import connect
+from .programs import MODULE, build
+
+#: Made by ``up``, for whoever needs one namespace and does not care which.
+NAMESPACE = "jupyter"
+#: Issuer of service account tokens, and their audience where a request names none.
+ISSUER = "https://kubernetes.default.svc"
+START_TIMEOUT_S = 120
+#: Short, since nothing of theirs is kept; the API server waits long for an etcd that is gone.
+STOP_TIMEOUT_S = 5
+#: In the order in which they end.
+_PROCESSES = ["kube-apiserver", "etcd"]
+
+
+def up(folder: Path) -> dict[str, Any]:
+    """Start what does not run, and say how to reach it; what half runs is started anew.
+
+    Raises:
+        CannotBuild: the programs are not built, and building them failed.
+        DidNotStart: a process ended or was not ready in time; everything is ended then, and the logs are kept.
+    """
+    build()
+    if (found := _running(folder)) is not None:
+        return found
+    down(folder)
+    folder.mkdir(mode=0o700, parents=True)
+    processes = Processes(folder)
+    try:
+        with _reserved_port() as reserved:
+            port = reserved.getsockname()[1]
+            _write_keys(folder, port)
+            _start_etcd(processes)
+            _start_api_server(processes, port)
+        _make_namespace(folder)
+    except BaseException:
+        processes.stop(_PROCESSES, STOP_TIMEOUT_S)
+        raise
+    answer = {
+        "part": "kubernetes",
+        "kubeconfig": str(folder / "admin.kubeconfig"),
+        "url": f"https://127.0.0.1:{port}",
+        "ca_file": str(folder / "ca.pem"),
+        "namespace": NAMESPACE,
+        "env": {"KUBECONFIG": str(folder / "admin.kubeconfig")},
+    }
+    (folder / "stack.json").write_text(json.dumps(answer))
+    return answer
+
+
+def down(folder: Path, *, keep_logs: bool = False) -> None:
+    """End the processes and remove the folder, except for its logs if they are wanted. Nothing there is no error."""
+    Processes(folder).stop(_PROCESSES, STOP_TIMEOUT_S)
+    if not keep_logs:
+        shutil.rmtree(folder, ignore_errors=True)
+        return
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        elif path.suffix != ".log":
+            path.unlink()
+
+
+def _running(folder: Path) -> dict[str, Any] | None:
+    """Return what ``up`` answered, if all of it still runs and answers."""
+    try:
+        answer: dict[str, Any] = json.loads((folder / "stack.json").read_text())
+    except (OSError, ValueError):
+        return None
+    processes = Processes(folder)
+    if all(processes.find(name) for name in _PROCESSES) and _is_ready(folder):
+        return answer
+    return None
+
+
+def _reserved_port() -> socket.socket:
+    """Return a socket with a port of the OS that nobody else gets, but the API server may share."""
+    reserved = socket.socket()
+    reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    reserved.bind(("127.0.0.1", 0))
+    return reserved
+
+
+def _write_keys(folder: Path, port: int) -> None:
+    """Write the certificates, the keys of service accounts' tokens, and the administrator's kubeconfig."""
+    authority = Authority("test-stack-kubernetes")
+    accounts = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    names = ["localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc"]
+    admin = authority.client("admin", organization="system:masters")
+    config = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "stack",
+        "clusters": [{"name": "stack", "cluster": {
+            "server": f"https://127.0.0.1:{port}", "certificate-authority-data": _base64(authority.pem),
+        }}],
+        "users": [{"name": "admin", "user": {
+            "client-certificate-data": _base64(admin), "client-key-data": _base64(admin),
+        }}],
+        "contexts": [{"name": "stack", "context": {"cluster": "stack", "user": "admin", "namespace": NAMESPACE}}],
+    }  # fmt: skip
+    contents = {
+        "ca.pem": authority.pem,
+        "apiserver.pem": authority.server("kube-apiserver", names, ["127.0.0.1"]),
+        "accounts.key": pem_of_key(accounts),
+        "accounts.pub": pem_of_public_key(accounts),
+        "admin.pem": admin,
+        "admin.kubeconfig": json.dumps(config, indent=1).encode(),
+    }
+    for name, content in contents.items():
+        path = folder / name
+        path.touch(mode=0o600)
+        path.write_bytes(content)
+
+
+def _base64(content: bytes) -> str:
+    return base64.b64encode(content).decode()
+
+
+def _start_etcd(processes: Processes) -> None:
+    """On sockets in the folder, which is private: etcd itself asks nobody who they are."""
+    options = {
+        "data-dir": "etcd",
+        "listen-client-urls": "unix://client:2379",
+        "advertise-client-urls": "unix://client:2379",
+        "listen-peer-urls": "unix://peer:2380",
+        "initial-advertise-peer-urls": "unix://peer:2380",
+        "initial-cluster": "default=unix://peer:2380",
+        "log-level": "warn",
+        "unsafe-no-fsync": "true",  # the data need not survive the machine
+    }
+    processes.start("etcd", [str(MODULE.program("etcd")), *_words(options)])
+    processes.wait_until("etcd", (processes.folder / "client:2379").exists, START_TIMEOUT_S)
+
+
+def _start_api_server(processes: Processes, port: int) -> None:
+    options = {
+        "etcd-servers": "unix://client:2379",
+        "bind-address": "127.0.0.1",
+        "advertise-address": "127.0.0.1",
+        "secure-port": str(port),
+        "permit-port-sharing": "true",
+        "endpoint-reconciler-type": "none",
+        "service-cluster-ip-range": "10.96.0.0/16",
+        "authorization-mode": "Node,RBAC",
+        "client-ca-file": "ca.pem",
+        "tls-cert-file": "apiserver.pem",
+        "tls-private-key-file": "apiserver.pem",
+        "service-account-issuer": ISSUER,
+        "service-account-key-file": "accounts.pub",
+        "service-account-signing-key-file": "accounts.key",
+        "profiling": "false",
+    }
+    processes.start("kube-apiserver", [str(MODULE.program("kube-apiserver")), *_words(options)])
+    processes.wait_until("kube-apiserver", lambda: _is_ready(processes.folder), START_TIMEOUT_S)
+
+
+def _words(options: dict[str, str]) -> list[str]:
+    return [f"--{name}={value}" for name, value in options.items()]
+
+
+def _is_ready(folder: Path) -> bool:
+    try:
+        with connect(folder) as admin:
+            return admin.get("/readyz").status_code == 200
+    except (OSError, httpx.TransportError):
+        return False
+
+
+def _make_namespace(folder: Path) -> None:
+    with connect(folder) as admin:
+        admin.post("/api/v1/namespaces", json={"metadata": {"name": NAMESPACE}}).raise_for_status()
