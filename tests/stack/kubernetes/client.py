@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import ssl
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import httpx
+
+from ..processes import Processes
 
 _TIMEOUT_S = 30
 _RBAC = "rbac.authorization.k8s.io"
@@ -89,6 +94,24 @@ class Cluster:
         path = "/apis/authentication.k8s.io/v1/tokenreviews"
         answer = self.make(path, {"spec": {"token": token, "audiences": audiences}})
         return dict(answer["status"])
+
+    def until(self, what: Callable[[], bool], timeout_s: float = 20) -> None:
+        """Look until something holds that the API server learns a moment later, such as what a role allows."""
+        deadline = time.monotonic() + timeout_s
+        while not what():
+            assert time.monotonic() < deadline, f"it did not happen in {timeout_s:.0f} s"
+            time.sleep(0.05)
+
+    @contextlib.contextmanager
+    def silent(self) -> Iterator[None]:
+        """Meanwhile the API server takes connections and answers nothing."""
+        process = Processes(self.folder).find("kube-apiserver")
+        assert process is not None
+        process.suspend()
+        try:
+            yield
+        finally:
+            process.resume()
 
     def close(self) -> None:
         self.admin.close()

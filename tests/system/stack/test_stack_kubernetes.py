@@ -2,35 +2,17 @@
 
 from __future__ import annotations
 
-import base64
-import json
 import time
-from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tests.stack.kubernetes.client import Cluster, connect
 from tests.stack.kubernetes.programs import MODULE
+from tests.stack.kubernetes.tokens import signed_anew, signing_key
 
 AUDIENCE = "relay.example.org"
 REVIEWS = "/apis/authentication.k8s.io/v1/tokenreviews"
-
-
-def decoded(part: str) -> dict[str, Any]:
-    return dict(json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))))
-
-
-def encoded(content: bytes) -> str:
-    return base64.urlsafe_b64encode(content).rstrip(b"=").decode()
-
-
-def signed_anew(token: str, key: rsa.RSAPrivateKey, **claims: Any) -> str:
-    """Return the token with other claims, signed by this key."""
-    head, body, _ = token.split(".")
-    signed = f"{head}.{encoded(json.dumps(decoded(body) | claims).encode())}"
-    return f"{signed}.{encoded(key.sign(signed.encode(), padding.PKCS1v15(), hashes.SHA256()))}"
 
 
 @pytest.fixture(scope="module")
@@ -46,10 +28,7 @@ def token(kubernetes: Cluster, account: str) -> str:
 
 @pytest.fixture(scope="module")
 def own_key(kubernetes: Cluster) -> rsa.RSAPrivateKey:
-    """The key with which this API server signs tokens."""
-    key = serialization.load_pem_private_key((kubernetes.folder / "accounts.key").read_bytes(), None)
-    assert isinstance(key, rsa.RSAPrivateKey)
-    return key
+    return signing_key(kubernetes.folder)
 
 
 def test_it_is_the_version_of_its_module(kubernetes: Cluster) -> None:
@@ -112,10 +91,7 @@ def test_a_role_restricts(kubernetes: Cluster) -> None:
     with connect(kubernetes.folder, token=kubernetes.token("lister")) as lister:
         assert lister.get(f"{path}/pods").status_code == 403
         kubernetes.allow("lister", [{"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]}])
-        deadline = time.monotonic() + 20  # the server's own copy of the roles follows
-        while lister.get(f"{path}/pods").status_code != 200:
-            assert time.monotonic() < deadline, "the role had no effect"
-            time.sleep(0.05)
+        kubernetes.until(lambda: lister.get(f"{path}/pods").status_code == 200)
         assert lister.get(f"{path}/secrets").status_code == 403
         assert lister.get("/api/v1/namespaces/elsewhere/pods").status_code == 403
 
@@ -127,8 +103,6 @@ def test_reviewing_tokens_is_a_right_of_its_own(kubernetes: Cluster, token: str)
     with connect(kubernetes.folder, token=kubernetes.token("reviewer")) as reviewer:
         assert reviewer.post(REVIEWS, json=body).status_code == 403
         kubernetes.allow_everywhere("reviewer", "system:auth-delegator")
-        deadline = time.monotonic() + 20
-        while (answer := reviewer.post(REVIEWS, json=body)).status_code != 201:
-            assert time.monotonic() < deadline, answer.text
-            time.sleep(0.05)
+        kubernetes.until(lambda: reviewer.post(REVIEWS, json=body).status_code == 201)
+        answer = reviewer.post(REVIEWS, json=body)
         assert answer.json()["status"]["authenticated"] is True

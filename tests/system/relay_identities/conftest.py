@@ -1,0 +1,5 @@
+"""Relays that ask real identity providers who asks."""
+
+from __future__ import annotations
+
+from tests.stack.fixtures import kubernetes as kubernetes
