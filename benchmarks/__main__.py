@@ -18,7 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description=__doc__.splitlines()[0], formatter_class=argparse.RawTextHelpFormatter,
-        epilog="parts:\n" + "\n".join(f"  {name:9} {what}" for name, what in PARTS.items()),
+        epilog="parts:\n" + "\n".join(f"  {name:12} {what}" for name, what in PARTS.items()),
     )  # fmt: skip
     parser.add_argument("parts", nargs="*", metavar="PART", help="what to measure; all when none is named")
     parser.add_argument("--rounds", type=int, default=5, help="counted rounds, after one that warms up (default 5)")

@@ -14,6 +14,8 @@ PARTS = {
     "lag": "longest delay of the Jupyter server's event loop while a cluster starts",
     "listing": "latency of listing 50 clusters, and 2000 workers",
     "zmumu": "Z to mu mu: events per CPU second and memory against Dask's defaults and a plain loop",
+    "relay": "a cluster on two sites through the relay against plain tls://, with 0, 20 and 100 ms of delay (Linux, root)",
+    "relay_storm": "100 and 300 workers that come at once through a relay, and 100 that come back to one that was killed",
 }
 
 
