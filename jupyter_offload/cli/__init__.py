@@ -16,9 +16,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status. Usage errors raise ``SystemExit(2)``."""
     arguments = build().parse_args(argv)
     module, function = arguments.run.split(":")
+    command = getattr(importlib.import_module(f"{__name__}.{module}"), function)
+    if arguments.alone:
+        return int(command(arguments))
     from . import running
 
-    command = getattr(importlib.import_module(f"{__name__}.{module}"), function)
     return running.run(command, arguments)
 
 

@@ -35,7 +35,7 @@ _PROG = "jupyter offload"
 
 
 def build() -> argparse.ArgumentParser:
-    """Return the parser; ``run`` of the result names the module and function that do it."""
+    """Return the parser; ``run`` of the result names the module and function that do it, ``alone`` if without a keeper."""
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print JSON (the API's models)")
     top = _Parser(prog=_PROG, description="Dask clusters on any site of your facility.", epilog=_EPILOG,
@@ -46,6 +46,7 @@ def build() -> argparse.ArgumentParser:
     environments = _group(groups, common, "environments", "Pythons that clusters can run")
     listing = _command(environments, common, "list", "environments:list_", "list them, usable or not")
     listing.add_argument("--refresh", action="store_true", help="look again instead of answering from the cache")
+    _relay(_group(groups, common, "relay", "run a relay, or look at one"), common)
     _command(groups, common, "doctor", "checks:doctor", "check the installation and say how to repair it")
     _command(groups, common, "version", "checks:version", "print the release and its API version")
     return top
@@ -60,7 +61,7 @@ def _command(group: Any, common: argparse.ArgumentParser, name: str, run: str, h
     parser: argparse.ArgumentParser = group.add_parser(
         name, help=help_, description=f"{help_[0].upper()}{help_[1:]}.", parents=[common]
     )
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, alone=False)
     return parser
 
 
@@ -129,6 +130,20 @@ def _new(new: argparse.ArgumentParser) -> None:
     new.add_argument(
         "--dry-run", action="store_true", help="check everything, show what would be submitted, start nothing"
     )
+
+
+def _relay(group: Any, common: argparse.ArgumentParser) -> None:
+    serve = _command(group, common, "serve", "relay:serve", "be a relay until a signal ends it")
+    check_config = _command(group, common, "check-config", "relay:check_config", "look at a relay's configuration")
+    for parser in (serve, check_config):
+        parser.add_argument("--config", metavar="FILE", help="default: /etc/jupyter-offload/relay.yaml")
+    check_config.add_argument("--schema", action="store_true", help="print what it may say, as JSON Schema")
+    check = _command(group, common, "check", "relay:check", "look at a relay from here; status 1 if it cannot be used")
+    check.add_argument("address", metavar="ADDRESS", help="host:port")
+    check.add_argument("--domain", metavar="NAME", help="name in its certificate (default: the host)")
+    check.add_argument("--ca-file", metavar="FILE", help="PEM of its authority (default: those of the system)")
+    for parser in (serve, check_config, check):
+        parser.set_defaults(alone=True)
 
 
 def _range(text: str) -> tuple[int, int]:

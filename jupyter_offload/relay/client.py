@@ -242,6 +242,11 @@ class RelayClient:
                     f" {cause.verify_message.rstrip('.')}.",
                     "Name the file of the authority that signed it, and the name that it was signed for.",
                 )
+            if isinstance(cause, ssl.SSLError) and cause.reason == "TLSV1_UNRECOGNIZED_NAME":
+                return RelayUnavailable(
+                    "wrong-domain", f"The relay at {self._address} is not {self._domain}.",
+                    "Give the name that is its domain in its own configuration.",
+                )  # fmt: skip
             cause = cause.__cause__ or cause.__context__
         why = str(error) or type(error).__name__
         return RelayUnavailable("unreachable", f"The relay at {self._address} cannot be reached: {why.rstrip('.')}.")

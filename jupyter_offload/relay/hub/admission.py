@@ -29,8 +29,8 @@ from .registry import Registry
 from .throttle import Throttle
 
 logger = logging.getLogger("offload.relay")
-LONGEST_BODY = 65536
-_MOST_REVOKED = 4096
+#: A CA's certificate and the longest list of what is revoked.
+LONGEST_BODY = 131_072
 _BEARER = ("bearer", "token")  # the second is how a Hub has it
 
 
@@ -59,7 +59,7 @@ class _Request(BaseModel):
     challenge: Annotated[str, Field(max_length=256)]
     proof: Annotated[str, Field(max_length=4096)]
     lease_s: Annotated[float, Field(ge=0, le=31_536_000, strict=False)]
-    revoked: Annotated[list[str], Field(max_length=_MOST_REVOKED)] = []
+    revoked: list[str] = []
 
 
 def application(desk: Desk) -> Application:
@@ -85,7 +85,7 @@ class _Handler(RequestHandler):
 
     def initialize(self, desk: Desk) -> None:
         self.desk = desk
-        self.identity = ""
+        self.identity = self.source = ""
 
     def set_default_headers(self) -> None:
         self.clear_header("Server")
@@ -98,7 +98,7 @@ class _Handler(RequestHandler):
         if stream is None or stream.socket is None:
             raise StreamClosedError
         peer = peer_of(stream.socket) if stream.socket.family == socket.AF_UNIX else None
-        source = source_of(self.request.remote_ip or "") if peer is None else f"unix:{peer.uid}"
+        self.source = source = source_of(self.request.remote_ip or "") if peer is None else f"unix:{peer.uid}"
         given = self.request.headers.get_list("Authorization")
         if not given:
             return Asker(source, None, peer)
@@ -139,7 +139,7 @@ class _Handler(RequestHandler):
         if isinstance(value, Problem):
             self.desk.events.noise(
                 "request-refused", code=value.code, status=value.status, reason=value.detail, identity=self.identity,
-                source=self.request.remote_ip or "",
+                source=self.source,
             )  # fmt: skip
         elif not isinstance(value, HTTPError | StreamClosedError):
             logger.error("internal", exc_info=(kind, value, trace), extra={"event": "internal"})  # type: ignore[arg-type]

@@ -25,6 +25,8 @@ def authority_key(cluster: str, ca_pem: str) -> PublicKeyTypes:
     Raises:
         Problem: ``bad-request``: it is not the certificate of that CA, no CA's at all, expired, or of a key we do not take.
     """
+    if ca_pem.count("-----BEGIN ") > 1:
+        raise bad_request("ca_pem: not one certificate in PEM: there are more.")
     try:
         der = ssl.PEM_cert_to_DER_cert(ca_pem.strip())
         certificate = x509.load_der_x509_certificate(der)
