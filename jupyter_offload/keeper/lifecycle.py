@@ -96,6 +96,7 @@ class Limits:
 
     start_timeout_s: float = 120
     surplus_hold_s: float = 10
+    first_look_s: float = 10
     notice_s: float = 300
 
 
@@ -230,7 +231,8 @@ def _running(record: Record, seen: Observation, now: float, limits: Limits) -> A
         return _fail(record, record.notice.reason)
     do = Do.submit if seen.held is not None and seen.held != wanted else Do.nothing
     reason = _counts(connected, wanted, seen.workers.problem)
-    if not seen.workers.visible:
+    new = phase is not Phase.running and now - (record.launched_at or now) < limits.first_look_s
+    if not seen.workers.visible and not new:  # a site that was not looked at yet has not failed to answer
         reason = _reason("cannot_see", "The site does not answer, so the number of workers is not known now.")
     elif record.notice is not None:
         recent = now - record.notice.at < limits.notice_s and not failing

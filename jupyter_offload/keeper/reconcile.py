@@ -243,7 +243,9 @@ class Reconciler:
     async def _launch(self, record: Record, live: Live, workers: int) -> None:
         try:
             record = await self._bind(record)
-            supervisor = await self._schedulers.launch(record, workers)
+            backend = self._backend(record.spec.site)
+            local = backend is not None and Capability.local_workers in backend.capabilities
+            supervisor = await self._schedulers.launch(record, workers if local else 0)
         except (LaunchFailed, RelayProblem) as error:
             live.launch_error = error.reason
             live.woken.set()

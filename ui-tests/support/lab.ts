@@ -22,6 +22,8 @@ export interface ILab {
   /** The folder that Lab shows. */
   folder: string;
   home: string;
+  /** Where sockets and process names are. */
+  runtime: string;
   /** Process id of the Jupyter server. */
   pid: number;
   /** Call our REST API with the token. */
@@ -50,7 +52,13 @@ export function isAlive(pid: number): boolean {
   }
 }
 
-export async function startLab(options: { baseUrl?: string } = {}): Promise<ILab> {
+export interface ILabOptions {
+  baseUrl?: string;
+  /** Called with the home folder before the server starts; returns variables for the server's environment. */
+  prepare?: (home: string) => Record<string, string>;
+}
+
+export async function startLab(options: ILabOptions = {}): Promise<ILab> {
   // Short: paths of unix sockets are limited to about 100 bytes. With a space: users have them too.
   const home = fs.mkdtempSync(path.join(os.tmpdir(), 'ui '));
   const runtime = fs.mkdtempSync(path.join(os.tmpdir(), 'uir'));
@@ -78,7 +86,8 @@ export async function startLab(options: { baseUrl?: string } = {}): Promise<ILab
     JUPYTER_CONFIG_DIR: path.join(home, 'config'),
     JUPYTER_RUNTIME_DIR: path.join(home, 'runtime'),
     XDG_RUNTIME_DIR: runtime,
-    JUPYTER_TOKEN: token
+    JUPYTER_TOKEN: token,
+    ...options.prepare?.(home)
   };
   const log = path.join(home, 'server.log');
   let running = await launch(env, folder, log, options.baseUrl ?? '/');
@@ -95,6 +104,7 @@ export async function startLab(options: { baseUrl?: string } = {}): Promise<ILab
     token,
     folder,
     home,
+    runtime,
     pid: running.process.pid!,
     api,
     restart: async () => {

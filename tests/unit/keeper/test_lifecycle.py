@@ -160,6 +160,13 @@ def test_cannot_see_is_never_gone(sight: Sight, make_record) -> None:
     assert action.desired is Desired.running
 
 
+@pytest.mark.parametrize(("age_s", "code"), [(1, "waiting-for-workers"), (11, "cannot-see")])
+def test_a_site_that_was_not_looked_at_yet_has_not_failed_to_answer(make_record, age_s, code) -> None:
+    record = make_record(**{**START, "launched_at": NOW - age_s})
+    action = next_action(record, replace(seen(Sight.ready), workers=NOT_SEEN, held=None), NOW)
+    assert (action.reason.code, action.phase, action.do) == (code, Phase.starting, Do.nothing)
+
+
 def test_first_stop_reason_stays(make_record) -> None:
     idle = Reason(code=ReasonCode.idle_timeout, message="idle")
     record = make_record(**RUN, desired=Desired.stopped, stop_reason=idle, cleaned=True)
