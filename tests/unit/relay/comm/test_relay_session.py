@@ -40,7 +40,8 @@ class Pair:
     """Both ends of one session, with TLS, over a junction."""
 
     def __init__(self, settings, client_context, server_context, monkeypatch, budget=lambda _: None, registered=None):
-        self.sessions = Sessions(settings, lambda _: registered)
+        self.registered = registered
+        self.sessions = Sessions(settings, lambda _: self.registered)
         self.junction = Junction(self.sessions, budget)
         self._settings, self._contexts, self._patch = settings, (client_context, server_context), monkeypatch
 
@@ -159,6 +160,20 @@ async def test_a_reader_that_is_slow_is_waited_for(pair) -> None:
         await asyncio.gather(writing, receive(both.far, 64 << 20))
 
 
+async def test_a_reader_that_is_slow_is_waited_for_on_the_next_path_too(pair) -> None:
+    async with pair(window_bytes=1 << 18) as both:
+        await both.connect()
+        writing = asyncio.ensure_future(both.near.write(bytes(64 << 20)))
+        await asyncio.sleep(0.3)
+        for _ in range(8):
+            both.junction.cut()
+            await asyncio.sleep(0.2)
+        assert both.junction.connections > 4
+        assert not writing.done()
+        assert both.far._incoming.pending < 4 << 20
+        await asyncio.gather(writing, receive(both.far, 64 << 20))
+
+
 async def test_a_close_is_heard_after_what_was_written(pair) -> None:
     async with pair() as both:
         await both.connect()
@@ -198,6 +213,35 @@ async def test_a_dialer_whose_relay_ended_is_waited_for(pair, monkeypatch) -> No
         lost, both.near.session.on_path_lost = both.near.session.on_path_lost, None
         both.junction.cut()
         await asyncio.sleep(0.6)
+        assert not both.far.session.ended
+        lost(both.near.session, False)
+        await exchange(both, b"back", b"welcome")
+
+
+async def test_a_relay_that_came_back_meanwhile_says_nothing_of_the_dialer(pair, monkeypatch) -> None:
+    monkeypatch.setattr(paths, "LINGER_S", 0.2)
+    async with pair(registered=1.0) as both:
+        await both.connect()
+        lost, both.near.session.on_path_lost = both.near.session.on_path_lost, None
+        both.junction.cut()
+        await asyncio.sleep(0.1)
+        both.registered = 2.0  # the listener had lost its relay too, and has registered again
+        await asyncio.sleep(0.6)
+        assert not both.far.session.ended
+        lost(both.near.session, False)
+        await exchange(both, b"back", b"welcome")
+
+
+async def test_a_network_that_fell_silent_is_waited_for(pair, monkeypatch) -> None:
+    """The relay is there and the dialer is not heard: its network is cut, so the whole grace counts."""
+    monkeypatch.setattr(paths, "LINGER_S", 0.2)
+    async with pair(registered=1.0) as both:
+        await both.connect()
+        lost, both.near.session.on_path_lost = both.near.session.on_path_lost, None
+        path = both.far.session._path
+        path._silent = True  # as ``_on_beat`` does after SILENT_AFTER_S
+        path.abort()
+        await asyncio.sleep(0.8)
         assert not both.far.session.ended
         lost(both.near.session, False)
         await exchange(both, b"back", b"welcome")
