@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import datetime
 import json
 import os
 import signal
-import socket
+import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +28,12 @@ from jupyter_offload.keeper.certificates import (
     make_cluster_certificates,
     make_relay_certificate,
 )  # fmt: skip
+from jupyter_offload.relay.client import ClusterStatus, RelayClient, sign_with
 from jupyter_offload.relay.names import fingerprint
 
 DOMAIN = "relay.test"
 PATIENCE_S = 60.0
-_HERE = Path(__file__).parent
+LEASE_S = 3600
 _JOB_TIME = datetime.timedelta(hours=1)
 
 
@@ -45,37 +47,52 @@ def until(what: Callable[[], Any], wrong: str, timeout_s: float = PATIENCE_S, st
 
 
 class Relay:
-    """One relay process at one address of the hub; made anew after it was killed."""
+    """The relay as a service at one address of the hub, started again after it was killed, with the same leases.
 
-    def __init__(self, network: Network, folder: Path, authorities: list[Path], address: str = RELAY_ADDRESS) -> None:
+    Args:
+        like: another relay of the same name, and so with the same certificate.
+    """
+
+    def __init__(
+        self, network: Network, folder: Path, address: str = RELAY_ADDRESS, *, like: Relay | None = None
+    ) -> None:
         self._network = network
-        self._folder = folder
         self.address = address
-        self._control = folder / f"{address}.sock"
-        self.ca_file, certificate = make_relay_certificate(folder / "relay", DOMAIN)
-        self._config = folder / f"{address}.json"
+        self._folder = folder / f"relay-{address}"
+        self._folder.mkdir()
+        self._socket = self._folder / "socket"
+        self.ca_file, certificate = like.files if like else make_relay_certificate(folder / "relay", DOMAIN)
+        self.files = self.ca_file, certificate
+        self._config = self._folder / "relay.yaml"
+        # JSON is YAML
         self._config.write_text(json.dumps({
-            "domain": DOMAIN, "certificate": str(certificate), "authorities": list(map(str, authorities)),
-            "host": address, "port": RELAY_PORT, "control": str(self._control), "drain_s": 15,
+            "domain": DOMAIN, "certificate_file": str(certificate), "state_dir": str(self._folder / "state"),
+            "listen": {"host": address, "port": RELAY_PORT}, "unix_socket": {"path": str(self._socket)},
+            "identities": [{"type": "unix"}], "drain_s": 15,
         }))  # fmt: skip
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start it and wait until it, and nobody else, has the port."""
-        command = [sys.executable, str(_HERE / "hub_process.py"), str(self._config)]
-        self.process = spawn(self._network.hub, command, self._folder / f"{self.address}.log")
+        self._socket.unlink(missing_ok=True)
+        command = [sys.executable, "-m", "jupyter_offload.relay.hub", "--config", str(self._config)]
+        self.process = spawn(self._network.hub, command, self._folder / "log")
         until(self._serves, f"the relay does not listen at {self.address}", step_s=0.01)
         self.check()
 
     def _serves(self) -> bool:
         assert self.process is not None
-        assert self.process.poll() is None, "the relay ended"
-        return bool(self._network.hub.listening(self.address, RELAY_PORT)) and self._control.exists()
+        assert self.process.poll() is None, (self._folder / "log").read_text()[-2000:]
+        return self._socket.exists() and self.process.pid in self.holders()
+
+    def holders(self) -> list[int]:
+        """Return the ids of the processes that listen at the relay's address."""
+        return self._network.hub.listening(self.address, RELAY_PORT)
 
     def check(self) -> None:
         """Make sure that this process is the one that answers: a leftover relay must not make a test pass."""
         assert self.process is not None
-        assert self._network.hub.listening(self.address, RELAY_PORT) == [self.process.pid]
+        assert self.holders() == [self.process.pid]
 
     def kill(self) -> None:
         """SIGKILL; returns when it is gone."""
@@ -83,23 +100,33 @@ class Relay:
         self.check()
         self.process.kill()
         self.process.wait(PATIENCE_S)
-        assert self._network.hub.listening(self.address, RELAY_PORT) == []
+        assert self.holders() == []
 
     def terminate(self) -> subprocess.Popen[bytes]:
-        """SIGTERM, and it drains; return it."""
+        """SIGTERM, and it drains; return it once it listens no more."""
         assert self.process is not None
         self.check()
         self.process.terminate()
+        until(lambda: not self.holders(), "the relay stopped listening", step_s=0.01)
         return self.process
 
-    def peers(self, cluster: str) -> list[str]:
-        """Return the names that are registered now."""
-        with socket.socket(socket.AF_UNIX) as one:
-            one.settimeout(PATIENCE_S)
-            one.connect(str(self._control))
-            with one.makefile() as answer:
-                found: list[str] = json.load(answer)[cluster]
-        return found
+    def admit(self, files: ClusterCertificates) -> None:
+        """Take a lease for a cluster, as a keeper on the hub's host does."""
+        sign = sign_with((files.ca_file.parent / "ca-key.pem").read_bytes())
+        self._ask(lambda client: client.admit(files.ca_file.read_text(), sign, LEASE_S))
+
+    def peers(self, files: ClusterCertificates) -> tuple[str, ...]:
+        """Return the names of a cluster that are registered now."""
+        status: ClusterStatus | None = self._ask(lambda client: client.describe(fingerprint_of(files)))
+        assert status is not None, "the lease is gone"
+        return status.peers
+
+    def _ask(self, what: Callable[[RelayClient], Awaitable[Any]]) -> Any:
+        async def ask() -> Any:
+            async with RelayClient(str(self._socket), DOMAIN) as client:
+                return await what(client)
+
+        return asyncio.run(ask())
 
 
 class SiteCluster:
@@ -121,12 +148,7 @@ class SiteCluster:
             "distributed.comm.tls.ca-file": str(files.ca_file), "distributed.comm.require-encryption": True, **settings,
         }  # fmt: skip
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
-        self._config: Any = None
-
-    @property
-    def fingerprint(self) -> str:
-        """The cluster's name at the relay."""
-        return fingerprint_of(self.files.ca_file)
+        self._swarms: list[str] = []
 
     # ------------------------------------------------------------ processes
     def environment(self, role: str, file: Path) -> dict[str, str]:
@@ -160,15 +182,30 @@ class SiteCluster:
         nanny: bool = True, name: str | None = None,
     ) -> subprocess.Popen[bytes]:  # fmt: skip
         """Start what a job of that name at a site would: a worker with a nanny, and a certificate of its own."""
-        certificate = self.folder / f"{job}.pem"
-        if not certificate.exists():
-            certificate.write_bytes(issue_job_certificate(self.files.ca_file.parent, job, _JOB_TIME))
         command = [
             sys.executable, "-m", "distributed.cli.dask_worker", scheduler, "--host", host or f"w-{job}-",
             "--protocol", scheduler.partition("://")[0], "--nanny" if nanny else "--no-nanny", "--nthreads", "2",
             "--memory-limit", "2GB", "--no-dashboard", "--local-directory", str(self.folder / f"scratch-{job}"),
             *(["--name", name] if name else []),
         ]  # fmt: skip
+        return self._start(site, job, command)
+
+    def start_swarm(self, site: int, job: str, number: int) -> None:
+        """Start many workers in one process."""
+        script = Path(__file__).with_name("swarm.py")
+        command = [sys.executable, str(script), "relay://scheduler", f"w-{job}-", str(number)]
+        self._start(site, job, [*command, str(self.folder / f"scratch-{job}")])
+        self._swarms.append(job)
+
+    def stop_swarms(self) -> None:
+        """Kill them."""
+        while self._swarms:
+            end_tree(self.processes.pop(self._swarms.pop()))
+
+    def _start(self, site: int, job: str, command: list[str]) -> subprocess.Popen[bytes]:
+        certificate = self.folder / f"{job}.pem"
+        if not certificate.exists():
+            certificate.write_bytes(issue_job_certificate(self.files.ca_file.parent, job, _JOB_TIME))
         self.processes[job] = spawn(
             self.network.sites[site], command, self.folder / f"{job}.log", self.environment("worker", certificate)
         )
@@ -231,11 +268,9 @@ def make_certificates(folder: Path, cluster_id: str) -> ClusterCertificates:
     return make_cluster_certificates(folder / f"certificates-{cluster_id}", cluster_id)
 
 
-def fingerprint_of(ca_file: Path) -> str:
+def fingerprint_of(files: ClusterCertificates) -> str:
     """Return a cluster's name at the relay."""
-    import ssl
-
-    return fingerprint(ssl.PEM_cert_to_DER_cert(ca_file.read_text()))
+    return fingerprint(ssl.PEM_cert_to_DER_cert(files.ca_file.read_text()))
 
 
 def slowly(seconds: float) -> Callable[[int], int]:

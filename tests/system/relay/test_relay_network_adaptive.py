@@ -38,8 +38,9 @@ class SiteWorker(ProcessInterface):  # type: ignore[misc]
 
 def test_adaptive(network: Network, tmp_path: Path, measure: Measure) -> None:
     files = make_certificates(tmp_path, "adaptive")
-    relay = Relay(network, tmp_path, [files.ca_file])
+    relay = Relay(network, tmp_path)
     relay.start()
+    relay.admit(files)
     sites = SiteCluster(network, tmp_path, files, relay.ca_file)
     role = str(files.scheduler_file)
     security = RelaySecurity(

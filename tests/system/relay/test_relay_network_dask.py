@@ -25,8 +25,9 @@ FLOATS_200_MB = 25_000_000
 def sites(network: Network, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SiteCluster]:
     folder = tmp_path_factory.mktemp("dask")
     files = make_certificates(folder, "functional")
-    relay = Relay(network, folder, [files.ca_file])
+    relay = Relay(network, folder)
     relay.start()
+    relay.admit(files)
     cluster = SiteCluster(network, folder, files, relay.ca_file)
     cluster.start_scheduler()
     for site in range(SITES):
