@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from jupyter_offload.keeper.certificates import (
     make_cluster_certificates,
     make_relay_certificate,
 )
-from jupyter_offload.relay.comm import RelaySecurity
+from jupyter_offload.relay.comm import RelaySecurity, listener, revocations
 from jupyter_offload.relay.comm.settings import Settings
 from jupyter_offload.relay.hub.hub import Hub
 from jupyter_offload.relay.hub.limits import HubLimits
@@ -107,3 +107,15 @@ def security(certificates: ClusterCertificates, tmp_path: Path) -> Callable[...,
         return RelaySecurity(tls_ca_file=str(certificates.ca_file), require_encryption=True, **roles, **client)
 
     return make
+
+
+@pytest.fixture(autouse=True)
+def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listener, "WORKER_PATIENCE_S", 3.0)
+
+
+@pytest.fixture(autouse=True)
+def _forget_revocations() -> Iterator[None]:
+    """They are by cluster, and all tests have one."""
+    yield
+    revocations._clusters.clear()
