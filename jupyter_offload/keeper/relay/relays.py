@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 #: A relay of our own has nobody to be protected from us, and must outlast a keeper that is not started again soon.
 EMBEDDED_LEASE_S = 86400.0
 REVOKE_TIMEOUT_S = 5.0
+#: Characters; a relay tells all of it to its peers, in one line of at most 65536.
+LONGEST_REVOKED = 60_000
 _LOOK_S = 1.0
 
 
@@ -202,7 +204,7 @@ class Relays:
                 self._leases.take_again()
         newest = self._store.get(record.id)
         use = newest.relay if newest is not None and newest.relay is not None else record.relay
-        return await (await self._admission(use)).admit(Path(record.folder), use.lease_s, use.revoked)
+        return await (await self._admission(use)).admit(Path(record.folder), use.lease_s, _sayable(use.revoked))
 
     async def _withdraw(self, record: Record) -> None:
         assert record.relay is not None
@@ -218,6 +220,18 @@ class Relays:
                 if now is not None and now.domain == use.domain:
                     use = use.model_copy(update={n: getattr(now, n) for n in ("admission", "identity", "ca_file")})
         return Admission(use)
+
+
+def _sayable(revoked: Mapping[str, float]) -> list[str]:
+    """Return what fits into one message of a relay; those that end by themselves first give way."""
+    size, names = 0, []
+    for name, _ in sorted(revoked.items(), key=lambda item: -item[1]):
+        size += len(name) + 4
+        if size > LONGEST_REVOKED:
+            log.warning("%d certificates are revoked, too many to tell a relay: %s is not told", len(revoked), name)
+            break
+        names.append(name)
+    return names
 
 
 def _fingerprint(ca_file: Path) -> str:

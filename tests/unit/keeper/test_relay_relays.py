@@ -39,7 +39,7 @@ class Admission:
             raise unreachable("The door is closed.")
         self.said.append(said)
 
-    async def admit(self, folder: Path, lease_s: float, revoked: dict[str, float]) -> float:
+    async def admit(self, folder: Path, lease_s: float, revoked: list[str]) -> float:
         await self._answer("admit", sorted(revoked))
         return time.time() + lease_s
 
