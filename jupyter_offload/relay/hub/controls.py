@@ -146,8 +146,8 @@ class Controls:
         old = cluster.peers.get(name)
         if old is not None and not hmac.compare_digest(old.instance, instance):
             raise Refused("name-in-use", f"name: {name} is registered by another peer", final=False)
-        if old is None and len(cluster.peers) >= cluster.limits.peers:
-            raise Refused("too-many-peers", f"the cluster has {len(cluster.peers)} peers already", final=False)
+        if old is None and (number := cluster.account.peers) >= cluster.limits.peers:
+            raise Refused("too-many-peers", f"the clusters of this owner have {number} peers already", final=False)
         return name, instance
 
     def _ended(self, control: Control, why: str) -> None:

@@ -21,8 +21,9 @@ _REVOKED_BYTES = LINE_BYTES_TO_PEER - 1024
 class ClusterLimits:
     """Bounds of one cluster.
 
-    ``connections`` are joined with a peer, ``pending`` wait until a peer dials back; how many wait for one peer is
-    bounded by itself, so that a peer that never dials back takes no other's place.
+    ``peers`` and ``connections`` bound what all clusters of its identity have together. ``connections`` are joined with a
+    peer, ``pending`` wait until a peer dials back; how many wait for one peer is bounded by itself, so that a peer that
+    never dials back takes no other's place.
     """
 
     peers: int = 2000
@@ -92,18 +93,36 @@ class JoinedConnection(Protocol):
         ...
 
 
+class Account:
+    """All admitted clusters of one identity."""
+
+    def __init__(self) -> None:
+        self.clusters: set[Cluster] = set()
+
+    @property
+    def peers(self) -> int:
+        """Registered peers of all of them."""
+        return sum(len(cluster.peers) for cluster in self.clusters)
+
+    @property
+    def connections(self) -> int:
+        """Connections of all of them, joined or waiting."""
+        return sum(len(cluster.splices) + cluster.pending_number for cluster in self.clusters)
+
+
 class Cluster:
     """One admitted cluster.
 
-    ``lost`` says when the registration of a peer that is not there was lost (loop time). Of those who are ``pending``,
-    ``held_number`` wait for the peer itself.
+    ``account`` is its identity's. ``lost`` says when the registration of a peer that is not there was lost (loop time). Of
+    those who are ``pending``, ``held_number`` wait for the peer itself.
     """
 
-    def __init__(self, name: str, ca_der: bytes, identity: str, limits: ClusterLimits) -> None:
+    def __init__(self, name: str, ca_der: bytes, identity: str, limits: ClusterLimits, account: Account) -> None:
         self.fingerprint = name
         self.ca_der = ca_der
         self.identity = identity
         self.limits = limits
+        self.account = account
         self.revoked: tuple[str, ...] = ()
         self.peers: dict[str, RegisteredPeer] = {}
         self.lost: dict[str, float] = {}
@@ -139,6 +158,7 @@ class Registry:
         self.counters = Counters() if counters is None else counters
         self.events = Events() if events is None else events
         self._clusters: dict[str, Cluster] = {}
+        self._accounts: dict[str, Account] = {}
 
     def admit(
         self, cluster: str, ca_pem: str, identity: str, limits: ClusterLimits, revoked: Collection[str] = ()
@@ -156,9 +176,9 @@ class Registry:
         _check_revoked(revoked)
         known = self._clusters.get(cluster)
         if known is None:
-            known = self._clusters[cluster] = Cluster(cluster, der, identity, limits)
+            known = self._clusters[cluster] = Cluster(cluster, der, identity, limits, Account())
             self.events.log("admitted", cluster=cluster, identity=identity)
-        known.identity = identity
+        self._credit(known, identity)
         known.limits = limits
         if not set(revoked) <= set(known.revoked):
             self.revoke(cluster, {*known.revoked, *revoked})
@@ -168,6 +188,7 @@ class Registry:
         gone = self._clusters.pop(cluster, None)
         if gone is None:
             return 0
+        self._discredit(gone)
         number = len(gone.peers) + len(gone.splices) + gone.pending_number
         for waiting in [one for each in gone.pending.values() for one in each]:
             waiting.cut()
@@ -216,6 +237,17 @@ class Registry:
         """Return the admitted clusters."""
         return list(self._clusters.values())
 
+    def _credit(self, cluster: Cluster, identity: str) -> None:
+        self._discredit(cluster)
+        cluster.identity = identity
+        cluster.account = self._accounts.setdefault(identity, Account())
+        cluster.account.clusters.add(cluster)
+
+    def _discredit(self, cluster: Cluster) -> None:
+        cluster.account.clusters.discard(cluster)
+        if not cluster.account.clusters and self._accounts.get(cluster.identity) is cluster.account:
+            del self._accounts[cluster.identity]
+
     def samples(self) -> Iterator[Sample]:
         """Yield numbers of every cluster and their sums."""
         to_peers = from_peers = 0
@@ -235,6 +267,8 @@ class Registry:
 
 
 def _der(ca_pem: str) -> bytes:
+    if ca_pem.count("-----BEGIN ") != 1:
+        raise ValueError("ca_pem: exactly one certificate in PEM is needed")
     try:
         der = ssl.PEM_cert_to_DER_cert(ca_pem.strip())
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(cadata=der)

@@ -161,7 +161,7 @@ class Rendezvous:
         mine = len(cluster.pending.get(peer, ()))
         if mine >= limits.pending_per_peer:
             return "peer-pending"
-        if len(cluster.splices) + cluster.pending_number >= limits.connections:
+        if cluster.account.connections >= limits.connections:
             return "cluster-connections"
         if cluster.pending_number >= limits.pending:
             most = max(cluster.pending.values(), key=len)
