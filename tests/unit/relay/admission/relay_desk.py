@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import json
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -23,7 +24,7 @@ from jupyter_offload.relay import proof
 from jupyter_offload.relay.client import RelayClient, sign_with
 from jupyter_offload.relay.hub.mistakes import read_config
 from jupyter_offload.relay.hub.service import Service
-from jupyter_offload.relay.names import fingerprint
+from jupyter_offload.relay.names import Kind, Target, fingerprint, server_name
 
 DOMAIN = "relay.test"
 Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
@@ -161,6 +162,30 @@ async def running(folder: Path, socket: Path, **changes: Any) -> AsyncIterator[R
         yield Relay(service, folder, folder / "tls" / "ca.pem", socket)
     finally:
         await service.close()
+
+
+@dataclass
+class Peer:
+    """A peer that is registered; ``reader`` ends when the relay cuts it."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+
+
+async def register(relay: Relay, cluster: Cluster, name: str, folder: Path) -> Peer:
+    """Register a peer by hand."""
+    context = ssl.create_default_context(cafile=relay.ca_file)
+    context.load_cert_chain(cluster.issue(name, folder))
+    context.check_hostname = False  # the name that routes is not the one in the certificate
+    host, port = relay.service.addresses[0]
+    reader, writer = await asyncio.open_connection(
+        host, port, ssl=context, server_hostname=server_name(Target(Kind.listen, cluster=cluster.name), DOMAIN)
+    )
+    said = {"op": "register", "protocol": 1, "name": name, "instance": "0" * 32}
+    writer.write(json.dumps(said).encode() + b"\n")
+    answer = json.loads(await reader.readline())
+    assert answer["op"] == "registered", answer
+    return Peer(reader, writer)
 
 
 async def until(what: Callable[[], Any], wrong: str = "it did not happen") -> Any:
