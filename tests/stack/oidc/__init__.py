@@ -1,0 +1,6 @@
+"""An OpenID Connect provider (``oidc-provider``, which is certified), whose clients get tokens by their secret."""
+
+from .programs import build, built
+from .provider import AUDIENCE, Provider
+
+__all__ = ["AUDIENCE", "Provider", "build", "built"]
