@@ -15,9 +15,10 @@ from .store.records import Notice, Record, utc
 Level = Literal["info", "warning", "error"]
 _WARNINGS = frozenset({
     ReasonCode.cannot_see, ReasonCode.other_host, ReasonCode.site_missing, ReasonCode.relay_refused,
+    ReasonCode.relay_unreachable,
 })  # fmt: skip
 #: Reasons that only restate an event, which has an entry of its own.
-_SAID_BY_EVENT = NOTICES | {ReasonCode.module_failed, ReasonCode.relay_unreachable}
+_SAID_BY_EVENT = NOTICES | {ReasonCode.module_failed}
 
 
 def entry(at: float, reason: Reason, level: Level = "info") -> TimelineEntry:
@@ -55,10 +56,16 @@ def apply(
     events = (seen.status or {}).get("events") or ()
     changes["last_event"] = max([record.last_event, *(int(e["sequence"]) for e in events)])
     differing = {k: v for k, v in changes.items() if getattr(record, k) != v}
-    if action.reason.code is not record.reason.code and action.reason.code not in _SAID_BY_EVENT:
+    if action.reason.code is not record.reason.code and not _said(action.reason, seen.status):
         told = entry(now, action.reason, _level(action))
         entries.append(told.model_copy(update={"message": action.detail}) if action.detail else told)
     return (record.model_copy(update=differing) if differing else record), entries
+
+
+def _said(reason: Reason, status: Mapping[str, Any] | None) -> bool:
+    """Whether an event tells the same: also that the relay is away, where the scheduler noticed it."""
+    noticed = reason.code is ReasonCode.relay_unreachable and ((status or {}).get("relay") or {}).get("problem")
+    return reason.code in _SAID_BY_EVENT or bool(noticed)
 
 
 def _level(action: Action) -> Level:

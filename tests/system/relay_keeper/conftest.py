@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -117,7 +118,8 @@ class Facility:
     def start(self) -> None:
         with self._log.open("ab") as log:
             command = [sys.executable, "-m", "jupyter_offload.relay.hub", str(self._file)]
-            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            env = {k: v for k, v in os.environ.items() if not k.startswith("JUPYTER")}  # it is nobody's of this home
+            self._process = subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         until(lambda: self.socket.exists() or self._ended(), wrong=self.log)
 
     def _ended(self) -> bool:

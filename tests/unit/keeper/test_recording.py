@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from jupyter_offload.api.models import Desired, Phase, ReasonCode, Worker
+from jupyter_offload.api.models import Desired, Phase, Reason, ReasonCode, Worker
 from jupyter_offload.keeper.lifecycle import Exit, Observation, Sight, next_action
 from jupyter_offload.keeper.recording import apply
 from jupyter_offload.keeper.schedulers import SchedulerSeen
@@ -19,12 +19,18 @@ def event(sequence: int, code: str, worker: str | None = "w0", at: float = NOW, 
 
 @pytest.fixture
 def step(make_record):
-    def step(record=None, states=("connected", "connected"), events=(), sight=Sight.ready, left=None):
+    def step(
+        record=None, states=("connected", "connected"), events=(), sight=Sight.ready, left=None, relay=None, told=None
+    ):
         record = record or make_record(phase=Phase.starting, launched_at=NOW - 1)
         workers = [Worker(name=f"w{i}", state=s, cores=1, memory_bytes=1) for i, s in enumerate(states)]
-        status = {"events": list(events), "sequence": 0} if sight is Sight.ready else None
+        status = {"events": list(events), "sequence": 0, "relay": told} if sight is Sight.ready else None
         observation = Observation(
-            sight=sight, exit=left, held=2, workers=WorkersSeen(visible=sight is Sight.ready, workers=workers)
+            sight=sight,
+            exit=left,
+            held=2,
+            workers=WorkersSeen(visible=sight is Sight.ready, workers=workers),
+            relay=relay,
         )
         scheduler = SchedulerSeen(sight, status=status)
         before = record
@@ -137,3 +143,14 @@ def test_modules_that_fail_are_remembered_each_with_its_first_cause(step, make_r
     assert record.reason.code is ReasonCode.module_failed
     assert [e.code for e in entries if e.code == "module-failed"] == ["module-failed"] * 3
     assert step(record)[0] is record
+
+
+def test_a_relay_that_is_away_is_told_once(step) -> None:
+    """By the scheduler's event where it noticed, by the reason where only the keeper did."""
+    reason = Reason(code=ReasonCode.relay_unreachable, message="It does not answer.")
+    _, entries = step(relay=reason)
+    assert [(e.code, e.level) for e in entries] == [("relay-unreachable", "warning")]
+    lost = {"sequence": 1, "at": NOW, "level": "warning", "code": "relay-lost", "message": "Away.", "worker": None}
+    record, entries = step(relay=reason, events=[lost], told={"registered": False, "problem": "It does not answer."})
+    assert record.reason == reason
+    assert [e.code for e in entries] == ["relay-lost"]
