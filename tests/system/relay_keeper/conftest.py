@@ -91,7 +91,7 @@ def no_relay() -> bool:
 class Facility:
     """A relay that somebody else runs on this host; users are admitted through its unix socket."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *identities: dict[str, str]) -> None:
         self.ca_file, certificate = make_relay_certificate(folder, "relay.test")
         self._short = Path(tempfile.mkdtemp(dir="/tmp", prefix="rel"))
         self.socket = self._short / "s"
@@ -102,7 +102,7 @@ class Facility:
         document = {
             "domain": "relay.test", "certificate_file": str(certificate), "state_dir": str(folder / "state"),
             "listen": {"host": "127.0.0.1", "port": self.port}, "unix_socket": {"path": str(self.socket)},
-            "identities": [{"type": "unix"}], "drain_s": 1,
+            "identities": [{"type": "unix"}, *identities], "drain_s": 1,
         }  # fmt: skip
         self._file.write_text(yaml.safe_dump(document))
         self._process: subprocess.Popen[bytes] | None = None

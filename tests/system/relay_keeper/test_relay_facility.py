@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import http.server
+import json
 import ssl
+import threading
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from jupyter_offload.api.models import Cluster, Findings
+from jupyter_offload.api.client import KeeperClient
+from jupyter_offload.api.models import Cluster, Findings, KeeperHealth
 from jupyter_offload.api.problems import OffloadError
 from jupyter_offload.keeper import folders
 from jupyter_offload.relay.names import fingerprint
@@ -76,6 +83,62 @@ def test_whom_the_relay_does_not_take_is_told_so(far: Any, facility: Facility) -
         assert "relay-refused" in desk.codes("far")
         (desk.home / "conf" / "offload" / "relay.yaml").write_text(facility.configuration)
         desk.when("far", lambda c: c.reason.code.value == "all-workers")
+
+
+class HubApi(http.server.BaseHTTPRequestHandler):
+    """What a relay asks a Hub: whose token is it? Only the token of the session of now is somebody's."""
+
+    valid = "of-now"
+
+    def do_GET(self) -> None:
+        known = self.headers.get("Authorization") == f"token {self.valid}"
+        body = json.dumps({"kind": "user", "name": "alice", "groups": []} if known else {}).encode()
+        self.send_response(200 if known else 403)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def hub_api() -> Iterator[str]:
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), HubApi)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/hub/api"
+    server.shutdown()
+    thread.join(10)
+    server.server_close()
+
+
+def test_the_token_of_the_session_of_now_admits_and_reaches_no_cluster(
+    far: Any, hub_api: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    facility = Facility(tmp_path / "facility", {"type": "jupyterhub", "api_url": hub_api})
+    text = facility.configuration.replace(str(facility.socket), "https")
+    facility.start()
+    monkeypatch.setenv("A_TOKEN_OF_MINE", "of-yesterday")
+    try:
+        with far(relay=text + "identity: {token_variable: A_TOKEN_OF_MINE}\n") as desk:
+            desk.new("far", 1, site="far", ready=False)
+            told = desk.when("far", lambda c: c.reason.code.value == "relay-refused")
+            assert "The Hub does not know this token." in told.reason.message
+            monkeypatch.setenv("A_TOKEN_OF_MINE", "of-now")
+            with contextlib.closing(KeeperClient()) as next_session:
+                next_session.call("health", KeeperHealth)
+            desk.when("far", lambda c: c.reason.code.value == "all-workers")
+            assert '"identity": "hub:alice"' in facility.log
+            ours = [p for p in desk.processes() if "offload" in " ".join(p.cmdline())]
+            assert len(ours) >= 3, "keeper, zygote, cluster"
+            for process in ours:
+                assert "A_TOKEN_OF_MINE" not in process.environ(), process.cmdline()
+            for file in (desk.home / "data").rglob("*"):
+                assert not file.is_file() or b"of-now" not in file.read_bytes(), file
+            desk.stop("far")
+    finally:
+        facility.dispose()
 
 
 def test_mistakes_in_the_file_keep_clusters_from_being_made(far: Any) -> None:

@@ -82,6 +82,8 @@ def test_from_the_click_to_a_result_in_every_kernel(far: Any, bare_python: Path,
         desk.when("far", lambda c: c.workers.connected == 3)
         desk.change("far", workers=1)
         desk.when("far", lambda c: c.workers.connected == 1 and c.workers.starting == 0)
+        log = embedded.folder() / "relay.log"
+        until(lambda: log.read_text().count('"event": "revoked"') >= 2, wrong="jobs that are over were not revoked")
         assert not [e for e in desk.codes("far") if e in ("worker-lost", "worker-unreachable", "relay-lost")]
 
 
