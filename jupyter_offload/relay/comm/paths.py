@@ -12,6 +12,7 @@ from collections.abc import Callable
 from ..hello import ALERT_FIRST_BYTE
 from ..names import Kind, Target, server_name
 from .dialing import Backoff, Endpoint, dial, endpoints, shuffled, why
+from .path import start_path
 from .session import (
     END,
     FRAME,
@@ -23,7 +24,6 @@ from .session import (
     SessionLost,
     proof,
     read_exactly,
-    start_path,
 )
 from .settings import Settings
 

@@ -10,8 +10,9 @@ from typing import Any
 from .session import SECRET_BYTES, Session, SessionLost
 
 HANDSHAKE_TIMEOUT_S = 20.0
-#: What is encrypted in one go; the loop runs in between.
-_PIECE_BYTES = 256 << 10
+#: What is encrypted in one go: seven TLS records. Of 128 KiB and more glibc would ask the system for memory each time, since
+#: Dask's nannies set its thresholds, and that costs more than all else.
+_PIECE_BYTES = 112 << 10
 #: Ciphertext that nobody has read yet, after which the path is not read either.
 _UNREAD_BYTES = 1 << 20
 

@@ -15,7 +15,10 @@ import socket
 import struct
 from collections import deque
 from collections.abc import Callable
-from typing import ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
+
+if TYPE_CHECKING:
+    from .path import Path
 
 log = logging.getLogger("distributed.relay")
 
@@ -26,11 +29,7 @@ RESUMED = struct.Struct(">Q32s")
 SECRET_BYTES = 32
 NO_PROOF = bytes(32)
 DATA, ACKNOWLEDGED, RESUME, END = b"D", b"A", b"R", b"F"
-LONGEST_DATA_BYTES = 1 << 20
 ACKNOWLEDGE_EVERY_BYTES = 128 << 10
-#: A path on which nothing is heard for three of these is given up.
-BEAT_S = 5.0
-SILENT_AFTER_S = 15.0
 #: Twice what is acknowledged at once. When all sessions of a process keep more than they may, each goes on with this much.
 LEAST_WINDOW_BYTES = 256 << 10
 
@@ -112,11 +111,21 @@ class Session:
             self._path.send(DATA, data)
 
     async def drain(self) -> None:
-        """Wait until there is room in the window, or the session is over."""
-        while self._full and not self.ended:
+        """Wait until the window has room and the path takes more, or the session is over."""
+        while self._must_wait and not self.ended:
             if self._space is None:
                 self._space = self._loop.create_future()
             await asyncio.shield(self._space)
+
+    @property
+    def _must_wait(self) -> bool:
+        return self._full or (self._path is not None and self._path.clogged)
+
+    def go_on(self) -> None:
+        """Let whoever drains look again."""
+        if self._space is not None and not self._must_wait:
+            self._space.set_result(None)
+            self._space = None
 
     def acknowledged(self, count: int) -> bool:
         """The other end has got ``count`` bytes; False when that cannot be."""
@@ -126,9 +135,7 @@ class Session:
         self._heard = count
         while self._kept and self._base + len(self._kept[0]) <= count:
             self._base += len(self._kept.popleft())
-        if self._space is not None and not self._full:
-            self._space.set_result(None)
-            self._space = None
+        self.go_on()
         return True
 
     # ------------------------------------------------------------ receiving
@@ -189,12 +196,14 @@ class Session:
         path, self._path = self._path, None
         if path is not None:
             path.abort()
+        self.go_on()
 
     def path_lost(self, path: Path, *, silent: bool) -> None:
         """A path broke; ``silent`` when nothing was heard on it, in contrast to an end that was told."""
         if path is not self._path:
             return
         self._path = None
+        self.go_on()
         if self.ended:
             return
         self._expiry = self._loop.call_later(self.grace_s, self._expire)
@@ -235,128 +244,6 @@ class Session:
             self.on_end()
 
 
-class Path(asyncio.Protocol):
-    """One TCP connection through a relay, once both ends agreed where the session goes on."""
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-        self._transport: asyncio.Transport | None = None
-        self._head = bytearray()  # an incomplete header or acknowledgement
-        self._kind = b""  # of the frame whose payload comes now
-        self._left = 0  # bytes of its data still to come
-        self._heard_at = 0.0
-        self._loop = asyncio.get_running_loop()
-        self._beat: asyncio.TimerHandle | None = None
-        self._reading = True
-        self._silent = False
-
-    # ------------------------------------------------------------ asyncio
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin to listen for silence."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        self._heard_at = self._loop.time()
-        self._beat = self._loop.call_later(BEAT_S, self._on_beat)
-
-    def data_received(self, data: bytes) -> None:
-        """Take frames apart; data goes on as it comes."""
-        self._heard_at = self._loop.time()
-        view = memoryview(data)
-        try:
-            while view and self._transport is not None:
-                view = self._take(view)
-        except ValueError as error:
-            log.info("session %s: bad path: %s", self._session.id.hex()[:8], error)
-            self.abort()
-
-    def _take(self, view: memoryview) -> memoryview:
-        """Take one piece of a frame; return what is behind it."""
-        if self._kind == DATA:
-            piece, view = view[: self._left], view[self._left :]
-            self._left -= len(piece)
-            if not self._left:
-                self._kind = b""
-            self._session.data_received(piece)
-            return view
-        missing = (COUNTER.size if self._kind else FRAME.size) - len(self._head)
-        self._head += view[:missing]
-        if len(view) >= missing:
-            head, self._head = bytes(self._head), bytearray()
-            if self._kind:
-                self._acknowledged(head)
-            else:
-                self._begin(*FRAME.unpack(head))
-        return view[missing:]
-
-    def _begin(self, kind: bytes, length: int) -> None:
-        if kind == END and not length:
-            self._session.end(None, tell=False)
-        elif (kind == DATA and 0 < length <= LONGEST_DATA_BYTES) or (kind == ACKNOWLEDGED and length == COUNTER.size):
-            self._kind, self._left = kind, length
-        else:
-            raise ValueError(f"a frame {kind!r} of {length} bytes")
-
-    def _acknowledged(self, payload: bytes) -> None:
-        self._kind = b""
-        if not self._session.acknowledged(*COUNTER.unpack(payload)):
-            raise ValueError("it acknowledges what was never sent")
-
-    def eof_received(self) -> bool:
-        """Close: a path has two directions or none."""
-        return False
-
-    def connection_lost(self, error: Exception | None) -> None:
-        """Tell the session."""
-        self._transport = None
-        if self._beat is not None:
-            self._beat.cancel()
-        self._session.path_lost(self, silent=self._silent or isinstance(error, TimeoutError))
-
-    # ------------------------------------------------------------ the session
-    @property
-    def open(self) -> bool:
-        """Whether it can still carry anything."""
-        return self._transport is not None and not self._transport.is_closing()
-
-    def send(self, kind: bytes, payload: bytes) -> None:
-        """Send one frame."""
-        if self._transport is not None:
-            for at in range(0, len(payload) or 1, LONGEST_DATA_BYTES):
-                piece = payload[at : at + LONGEST_DATA_BYTES] if len(payload) > LONGEST_DATA_BYTES else payload
-                self._transport.write(FRAME.pack(kind, len(piece)) + piece)
-
-    def pause_reading(self) -> None:
-        """Stop to take data in. What the other end does meanwhile is no silence."""
-        if self._transport is not None and self._reading:
-            self._reading = False
-            self._transport.pause_reading()
-
-    def resume_reading(self) -> None:
-        """Go on."""
-        if self._transport is not None and not self._reading:
-            self._reading = True
-            self._heard_at = self._loop.time()
-            self._transport.resume_reading()
-
-    def close(self) -> None:
-        """Close once everything is sent."""
-        if self._transport is not None:
-            self._transport.close()
-
-    def abort(self) -> None:
-        """Close at once."""
-        if self._transport is not None:
-            self._transport.abort()
-
-    def _on_beat(self) -> None:
-        if self._reading and self._loop.time() - self._heard_at > SILENT_AFTER_S:
-            self._silent = True
-            self.abort()
-            return
-        self._session.acknowledge()
-        self._beat = self._loop.call_later(BEAT_S, self._on_beat)
-
-
 async def read_exactly(one: socket.socket, count: int) -> bytes:
     """Return ``count`` bytes from a non-blocking socket.
 
@@ -372,9 +259,3 @@ async def read_exactly(one: socket.socket, count: int) -> bytes:
         parts.append(part)
         left -= len(part)
     return b"".join(parts)
-
-
-async def start_path(one: socket.socket, session: Session) -> Path:
-    """Turn a socket on which both ends have agreed into a path, to be attached."""
-    _, path = await asyncio.get_running_loop().create_connection(lambda: Path(session), sock=one)
-    return path

@@ -135,6 +135,28 @@ async def test_the_window_bounds_what_is_kept(pair) -> None:
         await asyncio.gather(writing, receive(both.far, 8 << 20))
 
 
+async def stuck(session: Session) -> None:
+    """Wait until nothing more goes out."""
+    kept = -1
+    while kept != session.kept_bytes:
+        kept = session.kept_bytes
+        await asyncio.sleep(0.2)
+
+
+async def test_what_the_network_does_not_take_waits_with_its_sender(pair) -> None:
+    """Also across a break; a window for a fast and long way must not fill memory on a slow one."""
+    data = secrets.token_bytes(1 << 20) * 100
+    async with pair(window_bytes=1 << 30, memory_bytes=1 << 30) as both:
+        await both.connect()
+        writing = asyncio.ensure_future(both.near.write(data))
+        await stuck(both.near.session)
+        assert not writing.done()
+        assert both.near.session.kept_bytes < len(data) // 2
+        both.junction.cut()
+        got = await asyncio.gather(receive(both.far, len(data)), writing)
+        assert got[0] == data
+
+
 async def test_all_sessions_of_a_process_share_a_bound(pair, monkeypatch) -> None:
     async with pair(window_bytes=1 << 30, memory_bytes=1 << 20) as both:
         await both.connect()
@@ -248,7 +270,7 @@ async def test_a_network_that_fell_silent_is_waited_for(pair, monkeypatch) -> No
 
 
 async def test_silence_is_a_broken_path(pair, monkeypatch) -> None:
-    from jupyter_offload.relay.comm import session as module
+    from jupyter_offload.relay.comm import path as module
 
     monkeypatch.setattr(module, "BEAT_S", 0.1)
     monkeypatch.setattr(module, "SILENT_AFTER_S", 0.3)
