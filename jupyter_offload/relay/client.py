@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import re
 import ssl
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -27,6 +28,7 @@ TIMEOUT_S = 15.0
 #: Another process behind the same name does not know the challenge; a few more tries find one that does.
 _ATTEMPTS = 4
 _TRANSIENT = frozenset({408, 421, 425, 429})
+_TOKEN = re.compile(r"[!-~]+\Z")
 _CHALLENGE_EXPIRED = "challenge-expired"
 
 #: Returns the token of now, or None; may block, and may raise ``OSError``.
@@ -196,6 +198,12 @@ class RelayClient:
             token = await asyncio.to_thread(self._token) if self._token is not None else None
         except OSError as error:
             raise RelayUnavailable("no-token", f"The token for the relay cannot be read: {error}.") from error
+        if token and not _TOKEN.match(token):  # what sends it would quote it in its error
+            raise RelayRefused(
+                "bad-token",
+                "The token for the relay is not one word of letters, digits and signs.",
+                "Look where it is.",
+            )
         headers = {"Host": self._domain} | ({"Authorization": f"Bearer {token}"} if token else {})
         try:
             # httpx has timeouts for each step; this one is for the whole

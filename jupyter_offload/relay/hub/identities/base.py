@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -12,6 +13,7 @@ from ..problems import unauthenticated
 #: Tokens are well below it; headers may be longer.
 LONGEST_TOKEN = 8192
 _LONGEST_NAME = 256
+_TOKEN = re.compile(r"[!-~]+\Z")
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,11 @@ class Provider(Protocol):
     async def close(self) -> None:
         """Close connections."""
         ...
+
+
+def is_token(text: str) -> bool:
+    """Whether this can be sent as a token. What else would be sent is quoted in errors, and those are logged."""
+    return _TOKEN.match(text) is not None
 
 
 def issuer_of(token: str | None) -> str | None:

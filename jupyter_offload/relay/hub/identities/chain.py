@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from ..config import AnyIdentity, HubIdentity, KubernetesIdentity, OidcIdentity, UnixIdentity
 from ..problems import Problem, ProviderDown, unauthenticated
 from ..throttle import Throttle
-from .base import LONGEST_TOKEN, Asker, Provider
+from .base import LONGEST_TOKEN, Asker, Provider, is_token
 from .jupyterhub import HubUsers
 from .kubernetes import ServiceAccounts
 from .oidc import OidcUsers
@@ -44,8 +44,8 @@ class Identities:
             Problem: 401 nobody vouches for them, 403 they may not come, 429 too many such attempts from there.
             ProviderDown: it cannot be told now.
         """
-        if asker.token is not None and len(asker.token) > LONGEST_TOKEN:
-            raise unauthenticated(f"A token may have {LONGEST_TOKEN} characters.")
+        if asker.token is not None and (len(asker.token) > LONGEST_TOKEN or not is_token(asker.token)):
+            raise unauthenticated(f"A token is one word of at most {LONGEST_TOKEN} letters, digits and signs.")
         remembered = self._recall(asker.token)
         if isinstance(remembered, str):
             return remembered
@@ -122,7 +122,7 @@ def providers_of(identities: Sequence[AnyIdentity]) -> list[Provider]:
 
 
 def _hash(token: str) -> bytes:
-    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
+    return hashlib.sha256(token.encode()).digest()
 
 
 def _nobody(asker: Asker) -> Problem:

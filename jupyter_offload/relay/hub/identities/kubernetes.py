@@ -8,7 +8,7 @@ from typing import Any
 
 from ..config import KubernetesIdentity
 from ..problems import not_allowed, unauthenticated
-from .base import Asker, issuer_of, safe_name
+from .base import Asker, is_token, issuer_of, safe_name
 from .web import Web
 
 _ACCOUNT = "system:serviceaccount:"
@@ -66,6 +66,8 @@ class ServiceAccounts:
             own = (await asyncio.to_thread(self._config.token_file.read_text, encoding="utf-8")).strip()
         except (OSError, UnicodeDecodeError) as error:
             raise self._web.down(f"{self._config.token_file}: {error}") from error
+        if not is_token(own):
+            raise self._web.down(f"{self._config.token_file} has no token")
         body = {
             "apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview",
             "spec": {"token": token, "audiences": self._config.audiences},
