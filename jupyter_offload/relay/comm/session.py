@@ -211,7 +211,9 @@ class Session:
             self.on_path_lost(self, silent)
 
     def _expire(self) -> None:
-        self.end(SessionLost(f"no path for {self.grace_s:g} s"))
+        why = f"no path for {self.grace_s:g} s"
+        log.warning("session %s ends: %s", self.id.hex()[:8], why)
+        self.end(SessionLost(why))
 
     # ------------------------------------------------------------ the end
     def end(self, error: Exception | None, *, tell: bool = True) -> None:
