@@ -16,17 +16,20 @@ _FAREWELL_S = 1.0
 
 
 class Connection:
-    """A socket with the address it came from. ``sock`` may be wrapped in TLS later.
+    """A socket with the address it came from. ``sock`` may be wrapped in TLS later; ``fd`` stays.
+
+    The loop is given ``fd``, since it would make a text of a whole socket each time it looks for one that it has not.
 
     Who closes it must have taken it off the loop; ``on_close`` is called once.
     """
 
-    __slots__ = ("_on_close", "address", "port", "sock", "source")
+    __slots__ = ("_on_close", "address", "fd", "port", "sock", "source")
 
     def __init__(
         self, sock: socket.socket, address: str, port: int, source: str, on_close: Callable[[Connection], None]
     ) -> None:
         self.sock = sock
+        self.fd = sock.fileno()
         self.address = address
         self.port = port
         self.source = source
@@ -84,7 +87,7 @@ class Farewells:
         except OSError:
             one.close()
             return
-        asyncio.get_running_loop().add_reader(one.sock, self._discard, one)
+        asyncio.get_running_loop().add_reader(one.fd, self._discard, one)
         self._leaving.enter(one)
 
     def close(self) -> None:
@@ -103,5 +106,5 @@ class Farewells:
         self._close(one)
 
     def _close(self, one: Connection) -> None:
-        asyncio.get_running_loop().remove_reader(one.sock)
+        asyncio.get_running_loop().remove_reader(one.fd)
         one.close()

@@ -91,7 +91,7 @@ class Control:
 
     def start(self) -> None:
         """Begin to read."""
-        self._loop.add_reader(self._sock, self._readable)
+        self._loop.add_reader(self.connection.fd, self._readable)
         self._readable()  # the first line may have come together with the end of the handshake
 
     def tell(self, message: dict[str, Any]) -> None:
@@ -131,8 +131,8 @@ class Control:
 
     def _off(self) -> None:
         self._over = True
-        self._loop.remove_reader(self._sock)
-        self._loop.remove_writer(self._sock)
+        self._loop.remove_reader(self.connection.fd)
+        self._loop.remove_writer(self.connection.fd)
 
     def _readable(self) -> None:
         if self._over:
@@ -174,12 +174,12 @@ class Control:
             while self._out:
                 self._out = self._out[self._sock.send(self._out) :]
         except _WAIT:
-            self._loop.add_writer(self._sock, self._writable)
+            self._loop.add_writer(self.connection.fd, self._writable)
         except (OSError, ValueError) as error:
             self.cut(str(error))
 
     def _writable(self) -> None:
-        self._loop.remove_writer(self._sock)
+        self._loop.remove_writer(self.connection.fd)
         self._write()
 
 

@@ -17,7 +17,7 @@ from .limits import HubLimits, Stage, source_of
 
 _BACKLOG = 4096
 #: Connections taken before others have a turn.
-_BATCH = 64
+_BATCH = 16
 _PAUSE_S = 0.2
 #: When to look again at a hello that was not whole.
 _FIRST_LOOK_S, _LONGEST_LOOK_S = 0.002, 0.2
@@ -188,7 +188,7 @@ class Gate:
                 return
             name = server_name_in(bytes(_PEEK[:needed])) if number else None
         except (BlockingIOError, InterruptedError):
-            loop.add_reader(sock, self._look, arrival)
+            loop.add_reader(arrival.connection.fd, self._look, arrival)
             return
         except (OSError, ValueError):
             name = None
@@ -202,13 +202,13 @@ class Gate:
     def _look_later(self, arrival: _Arrival) -> None:
         """Part of a hello is here. A reader would now be called again and again, since looking takes nothing away."""
         loop = asyncio.get_running_loop()
-        loop.remove_reader(arrival.connection.sock)
+        loop.remove_reader(arrival.connection.fd)
         arrival.timer = loop.call_later(arrival.look_s, self._look, arrival)
         arrival.look_s = min(arrival.look_s * 2, _LONGEST_LOOK_S)
 
     def _off(self, arrival: _Arrival) -> None:
         self._silent.leave(arrival)
-        asyncio.get_running_loop().remove_reader(arrival.connection.sock)
+        asyncio.get_running_loop().remove_reader(arrival.connection.fd)
         if arrival.timer is not None:
             arrival.timer.cancel()
             arrival.timer = None

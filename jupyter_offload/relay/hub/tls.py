@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 from .connection import Connection, Farewells
 from .counters import Counters
 from .events import Events
 from .limits import HubLimits, Stage
+
+#: Steps of handshakes in one turn of the loop.
+_STEPS = 4
 
 
 class RelayCertificate:
@@ -58,9 +61,13 @@ class RelayCertificate:
         return context
 
 
-class _Handshake(NamedTuple):
-    connection: Connection
-    done: Callable[[Connection], None]
+class _Handshake:
+    __slots__ = ("connection", "context", "done")
+
+    def __init__(self, connection: Connection, context: ssl.SSLContext, done: Callable[[Connection], None]) -> None:
+        self.connection = connection
+        self.context = context
+        self.done = done
 
     @property
     def source(self) -> str:
@@ -68,7 +75,11 @@ class _Handshake(NamedTuple):
 
 
 class Handshakes:
-    """Runs handshakes on the sockets themselves, so that one that never ends costs OpenSSL's state and nothing more."""
+    """Runs handshakes on the sockets themselves, so that one that never ends costs OpenSSL's state and nothing more.
+
+    A step of one takes half a millisecond, so a flood of them would keep everybody else waiting: only a few steps are
+    done in each turn of the loop. Those in the queue cost nothing, since their hellos are still in the system's buffers.
+    """
 
     def __init__(self, limits: HubLimits, counters: Counters, events: Events, farewells: Farewells) -> None:
         self._counters = counters
@@ -77,48 +88,63 @@ class Handshakes:
         self._unfinished: Stage[_Handshake] = Stage(
             limits.handshakes, limits.handshakes_per_source, limits.handshake_s, self._drop
         )
+        self._due: deque[_Handshake] = deque()
+        self._stepping = False
 
     def __len__(self) -> int:
         return len(self._unfinished)
 
     def start(self, one: Connection, context: ssl.SSLContext, done: Callable[[Connection], None]) -> None:
         """Be the TLS server on a connection whose hello is still unread; ``done`` gets it with ``sock`` an ``SSLSocket``."""
-        try:
-            one.sock = context.wrap_socket(one.sock, server_side=True, do_handshake_on_connect=False)
-        except (OSError, ValueError):  # it was reset before it began
-            one.close()
-            return
-        handshake = _Handshake(one, done)
+        handshake = _Handshake(one, context, done)
         self._unfinished.enter(handshake)
-        self._go_on(handshake)
+        self._is_due(handshake)
 
     def close(self) -> None:
         """Drop all of them."""
+        self._due.clear()
         self._unfinished.close()
 
-    def _go_on(self, handshake: _Handshake) -> None:
+    def _is_due(self, handshake: _Handshake) -> None:
+        self._due.append(handshake)
+        if not self._stepping:
+            self._stepping = True
+            asyncio.get_running_loop().call_soon(self._steps)
+
+    def _steps(self) -> None:
+        done = 0
+        while self._due and done < _STEPS:
+            handshake = self._due.popleft()
+            if handshake in self._unfinished:  # it may have been dropped meanwhile
+                self._step(handshake)
+                done += 1
+        self._stepping = bool(self._due)
+        if self._stepping:
+            asyncio.get_running_loop().call_soon(self._steps)
+
+    def _step(self, handshake: _Handshake) -> None:
         one = handshake.connection
-        loop = asyncio.get_running_loop()
-        assert isinstance(one.sock, ssl.SSLSocket)
         try:
+            if not isinstance(one.sock, ssl.SSLSocket):
+                one.sock = handshake.context.wrap_socket(one.sock, server_side=True, do_handshake_on_connect=False)
             one.sock.do_handshake()
         except ssl.SSLWantReadError:
-            loop.remove_writer(one.sock)
-            loop.add_reader(one.sock, self._go_on, handshake)
-            return
+            asyncio.get_running_loop().add_reader(one.fd, self._ready, handshake)
         except ssl.SSLWantWriteError:
-            loop.remove_reader(one.sock)
-            loop.add_writer(one.sock, self._go_on, handshake)
-            return
-        except (OSError, ValueError, AttributeError) as error:  # AttributeError: reset before it was wrapped
+            asyncio.get_running_loop().add_writer(one.fd, self._ready, handshake)
+        except (OSError, ValueError, AttributeError) as error:  # the last two: it was reset before it was wrapped
             self._failed(handshake, str(error))
-            return
+        else:
+            self._unfinished.leave(handshake)
+            self._counters.handshakes["done"] += 1
+            handshake.done(one)
+
+    def _ready(self, handshake: _Handshake) -> None:
         self._off(handshake)
-        self._counters.handshakes["done"] += 1
-        handshake.done(one)
+        self._is_due(handshake)
 
     def _failed(self, handshake: _Handshake, why: str) -> None:
-        self._off(handshake)
+        self._unfinished.leave(handshake)
         self._counters.handshakes["failed"] += 1
         self._events.noise("handshake-failed", source=handshake.connection.address, reason=why)
         self._farewells.see_off(handshake.connection)  # OpenSSL has written the alert
@@ -130,6 +156,5 @@ class Handshakes:
 
     def _off(self, handshake: _Handshake) -> None:
         loop = asyncio.get_running_loop()
-        self._unfinished.leave(handshake)
-        loop.remove_reader(handshake.connection.sock)
-        loop.remove_writer(handshake.connection.sock)
+        loop.remove_reader(handshake.connection.fd)
+        loop.remove_writer(handshake.connection.fd)
