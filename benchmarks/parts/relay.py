@@ -149,7 +149,7 @@ def run(rounds: int, say: Callable[[str], None]) -> Result:
                 interleave(_cases(stack, delay_ms), rounds, result, say)
         except (RuntimeError, OSError, TimeoutError) as error:
             result.failures.append(f"{delay_ms} ms: {error}")
-    _goals(result)
+    goals(result)
     result.notes += [
         "The delay is added to each round trip between the hub, where scheduler, client and relay are, and a site; between "
         "sites it is twice that. 0 ms is a veth pair. tls goes the same way with every port open, and has the same "
@@ -185,7 +185,8 @@ def _tcp_settings() -> str:
     return ", ".join(f"{n} {' '.join((folder / n).read_text().split())}" for n in names if (folder / n).exists())
 
 
-def _goals(result: Result) -> None:
+def goals(result: Result) -> None:
+    """Note the goals at each delay."""
     for delay_ms in DELAYS_MS:
         ours, peer = case(True, delay_ms), case(False, delay_ms)
         for metric in (RPC, SUBMIT):
