@@ -27,6 +27,7 @@ _EXAMPLES = {
     "audiences": "audiences: [relay.example.org]",
     "api_url": "api_url: https://hub.example.org/hub/api",
     "identity": 'identity: "hub:*"',
+    "mode": 'mode: "0660"',
     "path": "path: /run/jupyter-offload-relay/admission.sock",
     "address": "address: 127.0.0.1:9464",
 }
