@@ -15,6 +15,7 @@ from typing import Any
 from jupyter_offload.api import openapi
 from jupyter_offload.api.routes import PREFIX, ROUTES, Route
 from jupyter_offload.keeper.relay.settings import RelayFile
+from jupyter_offload.relay.hub.config import RelayConfig
 
 REFERENCE = Path(__file__).parent / "reference"
 _FIELDS = re.compile(r"(<!-- fields: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -43,8 +44,8 @@ def type_of(schema: Mapping[str, Any]) -> str:
     if "$ref" in schema:
         name = str(schema["$ref"]).rsplit("/", 1)[-1]
         return f"[{name}](#{name.lower()})"
-    if "anyOf" in schema:
-        return " or ".join(type_of(s) for s in schema["anyOf"])
+    if choices := schema.get("anyOf") or schema.get("oneOf"):
+        return " or ".join(type_of(s) for s in choices)
     if "const" in schema:
         return f"`{schema['const']}`"
     if "enum" in schema:
@@ -84,14 +85,21 @@ def _kind(name: str, of: Mapping[str, Any]) -> str:
     return re.sub(r"integer( \(at [^)]*\))?", unit, kind) if unit else kind
 
 
+def _in_file(name: str, kind: str) -> str:
+    """Return a type as a file may have it: fractions of seconds may have a unit as well."""
+    return re.sub(r"number( \(at [^)]*\))?", "seconds, or as `2 h`", kind) if name.endswith("_s") else kind
+
+
 def field_table(name: str, schemas: Mapping[str, Any], *, anchors: bool = True) -> str:
     """Return the fields of a model as a table; without anchors, references are plain names."""
     schema = schemas[name]
     lines = ["| field | type | default | meaning |", "|---|---|---|---|"]
     for field, of in schema.get("properties", {}).items():
-        kind = _kind(field, of) if anchors else re.sub(r"\[(\w+)\]\(#\w+\)", r"\1", _kind(field, of))
+        kind = _kind(field, of) if anchors else _in_file(field, re.sub(r"\[(\w+)\]\(#\w+\)", r"\1", _kind(field, of)))
         meaning = str(of.get("description", ""))
         default = _default(of, field in schema.get("required", ()))
+        if not anchors and default.startswith("`{"):
+            default = "see below"
         lines.append(f"| `{field}` | {kind} | {default} | {meaning} |".replace("  ", " "))
     return "\n".join(lines) + "\n"
 
@@ -138,13 +146,17 @@ def pages() -> dict[Path, str]:
     """Return every page that is made, by path."""
     document = openapi.document()
     schemas = document["components"]["schemas"]
-    relay_file = RelayFile.model_json_schema()
-    others = {"RelayFile": relay_file, **relay_file["$defs"]}
+    others: dict[str, Any] = {}
+    for model in (RelayFile, RelayConfig):
+        schema = model.model_json_schema()
+        others |= {model.__name__: schema, **schema["$defs"]}
     made = {REFERENCE / "http-api.md": http_api(document)}
     for page in sorted(REFERENCE.glob("*.md")):
         text = page.read_text()
         if page not in made and _FIELDS.search(text):
-            made[page] = _FIELDS.sub(lambda m: f"{m[1]}{field_table(m[2], schemas | others, anchors=False)}{m[3]}", text)
+            made[page] = _FIELDS.sub(
+                lambda m: f"{m[1]}{field_table(m[2], schemas | others, anchors=False)}{m[3]}", text
+            )
     return made
 
 
