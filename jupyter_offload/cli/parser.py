@@ -142,8 +142,38 @@ def _relay(group: Any, common: argparse.ArgumentParser) -> None:
     check.add_argument("address", metavar="ADDRESS", help="host:port")
     check.add_argument("--domain", metavar="NAME", help="name in its certificate (default: the host)")
     check.add_argument("--ca-file", metavar="FILE", help="PEM of its authority (default: those of the system)")
-    for parser in (serve, check_config, check):
+    for parser in (serve, check_config, check, *_relay_by_hand(group, common)):
         parser.set_defaults(alone=True)
+
+
+def _relay_by_hand(group: Any, common: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
+    """Add what somebody needs who starts scheduler and workers himself."""
+    credentials = _command(group, common, "credentials", "relay_cluster:credentials",
+                           "make an authority, certificates and Dask configuration for a cluster")  # fmt: skip
+    admit = _command(group, common, "admit", "relay_cluster:admit", "have a relay let a cluster in while this runs")
+    revoke = _command(group, common, "revoke", "relay_cluster:revoke", "have a relay refuse a job of a cluster")
+    bundle = _command(group, common, "bundle", "relay_cluster:bundle",
+                      "write the file that workers without this package need on PYTHONPATH")  # fmt: skip
+    credentials.add_argument("folder", metavar="FOLDER", help="where they are kept; what is there stays")
+    credentials.add_argument("address", metavar="ADDRESS", help="host:port of the relay")
+    credentials.add_argument("--job", metavar="JOB", action="append", default=[],
+                             help="make a certificate for the workers of this job; may be repeated")  # fmt: skip
+    credentials.add_argument(
+        "--days", metavar="N", type=float, default=30.0, help="how long a job's is valid (default: 30)"
+    )
+    for parser in (admit, revoke):
+        parser.add_argument("folder", metavar="FOLDER", help="what the command credentials made")
+        parser.add_argument("address", metavar="ADDRESS", help="host:port of the relay, or path of its unix socket")
+        parser.add_argument("--token-file", metavar="FILE", help="says who you are, where the unix socket does not")
+    admit.add_argument(
+        "--lease", metavar="SECONDS", type=float, default=600.0, help="asked for at a time (default: 600)"
+    )
+    revoke.add_argument("job", metavar="JOB", help="as it was given to the command credentials")
+    for parser in (credentials, admit, revoke):
+        parser.add_argument("--domain", metavar="NAME", help="name in the relay's certificate (default: the host)")
+        parser.add_argument("--ca-file", metavar="FILE", help="PEM of its authority (default: those of the system)")
+    bundle.add_argument("file", metavar="FILE", help="such as relay.zip")
+    return [credentials, admit, revoke, bundle]
 
 
 def _range(text: str) -> tuple[int, int]:

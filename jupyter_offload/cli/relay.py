@@ -73,7 +73,7 @@ def check(arguments: argparse.Namespace) -> int:
     """Look at a relay from here; status 1 if it cannot be used."""
     output = _output(arguments)
     try:
-        address, domain = _split(arguments.address, arguments.domain)
+        address, domain = split_address(arguments.address, arguments.domain)
     except OffloadError as error:
         output.error(error)
         return BAD_INPUT
@@ -109,7 +109,12 @@ def _mistakes(output: Output, error: Any) -> int:
 
 
 # ------------------------------------------------------------ a relay
-def _split(address: str, domain: str | None) -> tuple[tuple[str, int], str]:
+def split_address(address: str, domain: str | None) -> tuple[tuple[str, int], str]:
+    """Return host and port of a relay, and its domain, which is the host unless it is given.
+
+    Raises:
+        BadInput: it is no address.
+    """
     host, colon, port = address.removeprefix("https://").rstrip("/").rpartition(":")
     if not colon or host.endswith(":") or port.endswith("]"):
         host, port = address.removeprefix("https://").rstrip("/"), str(_HTTPS_PORT)

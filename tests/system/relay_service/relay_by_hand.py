@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jupyter_offload.keeper.certificates import make_cluster_certificates
+from jupyter_offload.relay.certificates import make_cluster_certificates
 from jupyter_offload.relay.hello import client_hello
 from jupyter_offload.relay.names import Kind, Target, fingerprint, server_name
 

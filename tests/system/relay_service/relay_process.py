@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from jupyter_offload.keeper.certificates import make_cluster_certificates, make_relay_certificate
+from jupyter_offload.relay.certificates import make_cluster_certificates, make_relay_certificate
 from jupyter_offload.relay.client import Lease, RelayClient, sign_with
 
 DOMAIN = "relay.test"

@@ -20,7 +20,7 @@ import psutil
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from jupyter_offload.keeper.certificates import make_relay_certificate
+from jupyter_offload.relay.certificates import make_relay_certificate
 from jupyter_offload.relay.client import RelayClient, RelayRefused, RelayUnavailable
 
 from .relay_by_hand import Cluster
