@@ -22,7 +22,7 @@ from ..api import locations
 from ..api.models import Finding
 from ..api.start import ends_with_server
 from ..api.units import format_bytes, format_duration
-from .certificates import make_cluster_certificates
+from ..relay.certificates import make_cluster_certificates
 
 #: Paths of sockets hold 104 bytes on macOS and 108 on Linux, with the closing zero.
 LONGEST_SOCKET_PATH = 103

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..api import locations
-from .certificates import make_cluster_certificates
+from ..relay.certificates import make_cluster_certificates
 from .resolve import MALLOC_MMAP, MALLOC_TRIM
 from .store.records import Record
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ...api.problems import NotNow, ProblemCode, Unavailable
 from ...ports import JobCredentials
-from ..certificates import CLOCK_SKEW, issue_job_certificate, job_pattern
+from ...relay.certificates import CLOCK_SKEW, issue_job_certificate, job_pattern
 from ..store.records import Record
 from .settings import RelayUse
 

@@ -19,9 +19,9 @@ from typing import BinaryIO
 
 from ...api import locations
 from ...api.start import clean_environment
+from ...relay.certificates import make_relay_certificate
 from ...scheduler.process import process_start
 from .. import processes
-from ..certificates import make_relay_certificate
 from ..folders import read_json, write_private
 from ..store.records import ProcessName
 from .hub_file import hub_configuration

@@ -17,8 +17,8 @@ from ...api import locations
 from ...api.models import Reason
 from ...api.problems import BadInput, ProblemCode
 from ...ports import Backend, Capability, DialOut
+from ...relay.certificates import make_cluster_certificates
 from ...relay.names import fingerprint
-from ..certificates import make_cluster_certificates
 from ..store import Record, Store
 from .admission import Admission
 from .dial_out import RelayDialOut

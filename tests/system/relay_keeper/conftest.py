@@ -18,8 +18,8 @@ import yaml
 
 from jupyter_offload.api import locations
 from jupyter_offload.api.models import SiteList
-from jupyter_offload.keeper.certificates import make_relay_certificate
 from jupyter_offload.keeper.store.records import ProcessName
+from jupyter_offload.relay.certificates import make_relay_certificate
 from jupyter_offload.relay.client import RelayClient
 
 from ..keeper.conftest import Desk, _desk, until

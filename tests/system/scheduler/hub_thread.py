@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from jupyter_offload.keeper.certificates import make_relay_certificate
+from jupyter_offload.relay.certificates import make_relay_certificate
 from jupyter_offload.relay.hub.hub import Hub
 from jupyter_offload.relay.hub.limits import HubLimits
 from jupyter_offload.relay.hub.registry import ClusterLimits, Registry

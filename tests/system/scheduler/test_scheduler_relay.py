@@ -17,7 +17,7 @@ import yaml
 from hub_thread import DOMAIN, HubThread
 from process_tree import TIMEOUT_S, TreeOfOne, clean_environment, talk_http, until
 
-from jupyter_offload.keeper.certificates import issue_job_certificate, make_cluster_certificates
+from jupyter_offload.relay.certificates import issue_job_certificate, make_cluster_certificates
 
 #: A worker that takes its name at the relay and then never dials back for anybody.
 MUTE = """

@@ -15,13 +15,13 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from distributed import Client, Scheduler, Worker
 from distributed.security import Security
 
-from jupyter_offload.keeper.certificates import (
+from jupyter_offload.relay import names
+from jupyter_offload.relay.certificates import (
     CLOCK_SKEW,
     ClusterCertificates,
     issue_job_certificate,
     make_cluster_certificates,
 )
-from jupyter_offload.relay import names
 
 FILES = ("ca_file", "scheduler_file", "worker_file", "client_file")
 

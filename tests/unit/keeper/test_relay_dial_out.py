@@ -12,10 +12,10 @@ from cryptography import x509
 from distributed.security import Security
 
 from jupyter_offload.api.problems import NotNow, Unavailable
-from jupyter_offload.keeper.certificates import make_cluster_certificates, make_relay_certificate
 from jupyter_offload.keeper.relay.dial_out import RelayDialOut
 from jupyter_offload.keeper.relay.settings import RelayUse
 from jupyter_offload.keeper.store import Record
+from jupyter_offload.relay.certificates import make_cluster_certificates, make_relay_certificate
 from jupyter_offload.relay.comm import security as relay_security
 from jupyter_offload.relay.comm.settings import settings
 

@@ -14,12 +14,13 @@ from pathlib import Path
 import pytest
 
 from jupyter_offload.api.models import Finding
-from jupyter_offload.keeper import certificates, doctor_relay
+from jupyter_offload.keeper import doctor_relay
 from jupyter_offload.keeper.relay import embedded
 from jupyter_offload.keeper.relay.problems import refused
 from jupyter_offload.keeper.relay.settings import EmbeddedRelay
 from jupyter_offload.keeper.sites import SiteEntry
 from jupyter_offload.ports import Capability
+from jupyter_offload.relay import certificates
 
 
 @pytest.fixture
