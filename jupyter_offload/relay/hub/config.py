@@ -125,6 +125,10 @@ class Metrics(Part):
         return self
 
 
+#: Tells users of several providers of one type apart.
+Realm = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
+
+
 class UnixIdentity(Part):
     """Users of this host, by the system's own word: ``unix:<user>``."""
 
@@ -135,10 +139,14 @@ class UnixIdentity(Part):
 
 
 class HubIdentity(Part):
-    """Users of a JupyterHub, by their API token: ``hub:<user>``."""
+    """Users of a JupyterHub, by their API token: ``hub:<user>``, or ``hub:<realm>:<user>``."""
 
     type: Literal["jupyterhub"] = Field(description="`jupyterhub`")
     api_url: Url = Field(description="of the Hub's API, such as https://hub.example.org/hub/api")
+    realm: Realm | None = Field(
+        default=None,
+        description="before the user's name; needed with several Hubs, the same where names are the same people",
+    )
     groups: list[str] = Field(
         default=[], description="groups of the Hub of which a user must be in one; empty = all users"
     )
@@ -147,11 +155,12 @@ class HubIdentity(Part):
 
 
 class OidcIdentity(Part):
-    """Users of an OpenID Connect provider, by a token of theirs for this relay: ``oidc:<host of the issuer>:<user>``."""
+    """Users of an OpenID Connect provider, by a token of theirs for this relay: ``oidc:<realm>:<user>``."""
 
     type: Literal["oidc"] = Field(description="`oidc`")
     issuer: SecureUrl = Field(description="exactly as it is in tokens")
     audience: Annotated[str, Field(min_length=1)] = Field(description="which tokens must be for")
+    realm: Realm | None = Field(default=None, description="before the user's name; null = the host of the issuer")
     claim: str = Field(default="sub", description="claim with the user's name, which must never pass to somebody else")
     require: dict[str, str] = Field(default={}, description="claims that must have this value, or a list with it in it")
     ca_file: AbsolutePath | None = Field(default=None, description="authority of its certificate; null = the system's")
@@ -159,13 +168,14 @@ class OidcIdentity(Part):
 
 
 class KubernetesIdentity(Part):
-    """Service accounts of a Kubernetes cluster, by their token: ``k8s:<user>``."""
+    """Service accounts of a Kubernetes cluster, by their token: ``k8s:<user>``, or ``k8s:<realm>:<user>``."""
 
     type: Literal["kubernetes"] = Field(description="`kubernetes`")
     api_url: SecureUrl = Field(default="https://kubernetes.default.svc", description="of the API server")
     audiences: Annotated[list[str], Field(min_length=1)] = Field(
         description="of which a token must be for one; never the API server's own"
     )
+    realm: Realm | None = Field(default=None, description="before the account's name; needed with several clusters")
     namespaces: list[str] = Field(default=[], description="of which the account must be in one; empty = all")
     token_file: AbsolutePath = Field(
         default=Path("/var/run/secrets/kubernetes.io/serviceaccount/token"),
@@ -176,6 +186,31 @@ class KubernetesIdentity(Part):
         description="authority of the API server's certificate; null = the system's",
     )
     timeout_s: Seconds = Field(default=5, description="how long to wait for it")
+
+
+def prefix_of(identity: UnixIdentity | HubIdentity | OidcIdentity | KubernetesIdentity) -> str:
+    """Return what the identities of a provider begin with."""
+    if isinstance(identity, UnixIdentity):
+        return "unix:"
+    if isinstance(identity, OidcIdentity):
+        return f"oidc:{identity.realm or urlsplit(identity.issuer).hostname}:"
+    kind = "hub" if isinstance(identity, HubIdentity) else "k8s"
+    return f"{kind}:{identity.realm}:" if identity.realm else f"{kind}:"
+
+
+def _checked_realms(
+    identities: list[UnixIdentity | HubIdentity | OidcIdentity | KubernetesIdentity],
+) -> list[UnixIdentity | HubIdentity | OidcIdentity | KubernetesIdentity]:
+    """See that no user of one provider is taken for one of another, because nobody thought of it."""
+    for kind in (HubIdentity, OidcIdentity, KubernetesIdentity):
+        some = [one for one in identities if isinstance(one, kind)]
+        unsaid = [one for one in some if one.realm is None]
+        same = len({prefix_of(one) for one in some}) < len(some)
+        if len(some) > 1 and unsaid and (same or kind is not OidcIdentity):
+            raise ValueError(
+                f"users of several identities of type {unsaid[0].type} could be taken for each other; set realm in each"
+            )
+    return identities
 
 
 AnyIdentity = Annotated[UnixIdentity | HubIdentity | OidcIdentity | KubernetesIdentity, Field(discriminator="type")]
@@ -234,7 +269,7 @@ class RelayConfig(Part):
     listen: Listen = Field(default=Listen(), description="where the one port is")
     unix_socket: UnixSocket | None = Field(default=None, description="where users of this host come; null = nowhere")
     metrics: Metrics | None = Field(default=None, description="where Prometheus comes; null = nowhere")
-    identities: Annotated[list[AnyIdentity], Field(min_length=1)] = Field(
+    identities: Annotated[list[AnyIdentity], Field(min_length=1), AfterValidator(_checked_realms)] = Field(
         description="who may have clusters here, by who vouches for them"
     )
     quota: Quota = Field(default=Quota(), description="what one identity may have")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import fnmatch
 import time
 from collections.abc import Callable, Collection, Sequence
@@ -158,7 +157,11 @@ class Leases:
             if lease is None:
                 return
             check_owner(lease, identity)
-            await self._end(lease, "withdrawn")
+            self._put_out(lease, "withdrawn")
+            try:
+                await asyncio.to_thread(self._store.end, lease.stored)
+            except OSError as error:
+                raise self._disk_fails(error) from error
 
     # ------------------------------------------------------------ time and disk
     async def open(self) -> None:
@@ -185,9 +188,9 @@ class Leases:
                     self._take_over(stored)
                 now = self._clock()
                 for lease in [one for one in self._leases.values() if one.ends <= now]:
+                    # its file is left to the sweep: another relay may be renewing it at this moment
                     self.lapsed += 1
-                    with contextlib.suppress(Problem):  # it is in the log
-                        await self._end(lease, "lapsed")
+                    self._put_out(lease, "lapsed")
 
     def _take_over(self, stored: StoredLease) -> None:
         """Believe a file that another process wrote. Its wall clock is not worth more time than was granted."""
@@ -198,6 +201,8 @@ class Leases:
                 del self._leases[stored.cluster]
                 self._registry.withdraw(stored.cluster)
             return
+        if known is not None:  # two may have revoked at the same time
+            stored = replace(stored, revoked=tuple(sorted({*known.stored.revoked, *stored.revoked})))
         now = self._clock()
         confirmed_s = min(stored.confirmed_until - time.time(), stored.lease_s)
         try:
@@ -207,15 +212,11 @@ class Leases:
             return
         self._leases[stored.cluster] = Lease(stored, now + left_s, now + confirmed_s)
 
-    async def _end(self, lease: Lease, why: str) -> None:
+    def _put_out(self, lease: Lease, why: str) -> None:
         cluster = lease.stored.cluster
         del self._leases[cluster]
         self._registry.withdraw(cluster)
         self._events.log(f"lease-{why}", cluster=cluster, identity=lease.stored.identity)
-        try:
-            await asyncio.to_thread(self._store.end, lease.stored)
-        except OSError as error:
-            raise self._disk_fails(error) from error
 
     async def _save(self, lease: Lease, *, renewed: bool) -> None:
         """A lease that is there is renewed even if the disk is full: only a restart would miss it."""

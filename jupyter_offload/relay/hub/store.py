@@ -27,7 +27,7 @@ class StoredLease:
     """A lease; times are seconds since the epoch, since monotonic ones mean nothing to the next process.
 
     ``confirmed_until`` is when it would have ended if the identity had not been taken for granted during an outage;
-    ``ended`` that it was withdrawn or lapsed.
+    ``ended`` that it was withdrawn.
     """
 
     cluster: str

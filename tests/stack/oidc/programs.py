@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 from ..folders import cache_folder, locked
+from ..golang import CannotBuild
 
 HERE = Path(__file__).parent
 _FILES = ("package.json", "package-lock.json")
@@ -27,7 +28,11 @@ def built() -> bool:
 
 
 def build() -> None:
-    """Install them if they are not there."""
+    """Install them if they are not there.
+
+    Raises:
+        CannotBuild: npm is missing, or it failed.
+    """
     with locked(cache_folder() / "oidc.lock"):
         if built():
             return
@@ -39,5 +44,7 @@ def build() -> None:
                 ["npm", "ci", "--silent", "--no-audit", "--no-fund"], cwd=part, check=True, timeout=_TIMEOUT_S
             )
             part.rename(modules())
+        except (OSError, subprocess.SubprocessError) as error:
+            raise CannotBuild(f"The packages of the OpenID Connect provider cannot be installed: {error}") from error
         finally:
             shutil.rmtree(part, ignore_errors=True)

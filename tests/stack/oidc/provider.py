@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
 import socket
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,8 @@ from .programs import HERE, build, modules
 
 #: What its tokens are for where nothing else is asked for.
 AUDIENCE = "https://relay.test"
+#: Groups by client.
+CLIENTS: dict[str, list[str]] = {"alice": ["users", "dask"], "bob": [], "hasty": ["dask"]}
 _START_TIMEOUT_S = 60
 _STOP_TIMEOUT_S = 10
 _NAME = "oidc"
@@ -54,14 +57,12 @@ class Provider:
 
     folder: Path
     keys: list[dict[str, Any]] = field(default_factory=lambda: [make_key("first")])
-    port: int = 0
+    port: int = field(default_factory=lambda: _free_port())
 
     def __post_init__(self) -> None:
         build()
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._processes = Processes(self.folder)
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
 
     @property
     def issuer(self) -> str:
@@ -69,10 +70,7 @@ class Provider:
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
-        clients = [
-            {"id": name, "secret": f"secret-of-{name}", "groups": groups}
-            for name, groups in (("alice", ["users", "dask"]), ("bob", []), ("hasty", ["dask"]))
-        ]
+        clients = [{"id": name, "secret": f"secret-of-{name}", "groups": groups} for name, groups in CLIENTS.items()]
         config = self.folder / "config.json"
         config.touch(mode=0o600)
         said = {
@@ -99,9 +97,47 @@ class Provider:
         assert answer.status_code == 200, answer.text
         return str(answer.json()["access_token"])
 
+    def runs(self) -> bool:
+        """Whether it is there and answers."""
+        return self._processes.find(_NAME) is not None and self._answers()
+
     def _answers(self) -> bool:
         try:
             found = httpx.get(f"{self.issuer}/.well-known/openid-configuration", timeout=5, trust_env=False)
         except httpx.TransportError:
             return False
         return found.status_code == 200
+
+
+def up(folder: Path) -> dict[str, Any]:
+    """Start one that does not run, and say how to reach it.
+
+    Raises:
+        DidNotStart: it ended, or was not ready in time.
+    """
+    known = folder / "stack.json"
+    if known.exists():
+        answer: dict[str, Any] = json.loads(known.read_text())
+        if Provider(folder, [], answer["port"]).runs():
+            return answer
+    down(folder)
+    provider = Provider(folder)
+    provider.start()
+    answer = {
+        "part": "oidc", "issuer": provider.issuer, "audience": AUDIENCE, "port": provider.port,
+        "clients": {name: f"secret-of-{name}" for name in CLIENTS},
+    }  # fmt: skip
+    known.write_text(json.dumps(answer))
+    return answer
+
+
+def down(folder: Path) -> None:
+    """End it and remove the folder. Nothing there is no error."""
+    if folder.exists():
+        Processes(folder).stop([_NAME], _STOP_TIMEOUT_S)
+        shutil.rmtree(folder)
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])

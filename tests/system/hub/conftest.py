@@ -176,6 +176,7 @@ c.ConfigurableHTTPProxy.command = [{str(proxy_command)!r}]
 c.ConfigurableHTTPProxy.api_url = "http://127.0.0.1:{api}"
 c.DummyAuthenticator.password = "pw"
 c.Authenticator.allow_all = True
+c.JupyterHub.load_groups = {{"dask": {{"users": [{USER!r}]}}}}
 c.SimpleLocalProcessSpawner.home_dir_template = {str(folder / "home")!r} + "/{{username}}"
 c.Spawner.cmd = {server!r}
 c.Spawner.args = ["--LabApp.news_url=None"] + {["--allow-root"] if os.getuid() == 0 else []!r}

@@ -15,8 +15,6 @@ from tests.system.hub.conftest import USER, Hub, start_hub, until
 from tests.system.hub.conftest import proxy_command as proxy_command
 from tests.system.relay_service.relay_process import RelayProcess, admit
 
-GROUP = "dask"
-
 
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory: pytest.TempPathFactory, proxy_command: Path) -> Iterator[Hub]:
@@ -70,11 +68,17 @@ async def test_a_token_that_the_hub_does_not_know(relay: RelayProcess, tmp_path:
         assert refused.value.code == "unauthenticated"
 
 
-async def test_a_user_who_is_in_no_such_group(hub: Hub, session_token: str, tmp_path: Path) -> None:
-    relay = relay_for(hub, tmp_path / "relay", groups=[GROUP])
+@pytest.mark.parametrize(("groups", "refusal"), [(["other", "dask"], None), (["other"], "none of the groups other")])
+async def test_users_of_a_group(
+    hub: Hub, session_token: str, tmp_path: Path, groups: list[str], refusal: str | None
+) -> None:
+    relay = relay_for(hub, tmp_path / "relay", groups=groups, realm="lab")
     try:
         async with relay.start().there(session_token) as client:
-            with pytest.raises(RelayRefused, match=f"none of the groups {GROUP}") as refused:
+            if refusal is None:
+                assert (await admit(client, tmp_path / "keys")).identity == f"hub:lab:{USER}"
+                return
+            with pytest.raises(RelayRefused, match=refusal) as refused:
                 await admit(client, tmp_path / "keys")
             assert refused.value.code == "not-allowed"
     finally:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from ..config import HubIdentity
+from ..config import HubIdentity, prefix_of
 from ..problems import not_allowed, unauthenticated
 from .base import Asker, is_web_token, safe_name
 from .web import Web
 
 
 class HubUsers:
-    """Vouches for users of a Hub: ``hub:<name>``."""
+    """Vouches for users of a Hub."""
 
-    prefix = "hub:"
     cache_s = 60.0
 
     def __init__(self, config: HubIdentity) -> None:
+        self.prefix = prefix_of(config)
         self._url = f"{config.api_url}/user"
         self._groups = set(config.groups)
         self._web = Web(f"The Hub at {config.api_url}", self.prefix, config.ca_file, config.timeout_s)

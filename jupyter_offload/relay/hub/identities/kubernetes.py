@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Set
 from typing import Any
 
-from ..config import KubernetesIdentity
+from ..config import KubernetesIdentity, prefix_of
 from ..problems import not_allowed, unauthenticated
 from .base import Asker, is_token, issuer_of, safe_name
 from .web import Web
@@ -15,17 +15,17 @@ _ACCOUNT = "system:serviceaccount:"
 
 
 class ServiceAccounts:
-    """Vouches for service accounts: ``k8s:system:serviceaccount:<namespace>:<name>``.
+    """Vouches for service accounts, which are called ``system:serviceaccount:<namespace>:<name>``.
 
     Args:
         config: the API server, and what a token must be for.
         others: issuers whose tokens are somebody else's business.
     """
 
-    prefix = "k8s:"
     cache_s = 60.0
 
     def __init__(self, config: KubernetesIdentity, others: Set[str] = frozenset()) -> None:
+        self.prefix = prefix_of(config)
         self._config = config
         self._others = others
         self._url = f"{config.api_url.rstrip('/')}/apis/authentication.k8s.io/v1/tokenreviews"

@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 from typing import Any
-from urllib.parse import urlsplit
 
 import jwt
 
-from ..config import OidcIdentity
+from ..config import OidcIdentity, prefix_of
 from ..problems import ProviderDown, not_allowed, unauthenticated
 from .base import Asker, issuer_of, safe_name
 from .web import Web
@@ -26,12 +25,12 @@ _SILENT_S = 2.0
 
 
 class OidcUsers:
-    """Vouches for users of a provider: ``oidc:<host of the issuer>:<name>``."""
+    """Vouches for users of a provider."""
 
     cache_s = 0.0  # nobody needs to be asked
 
     def __init__(self, config: OidcIdentity, again_s: float = _KEYS_AGAIN_S) -> None:
-        self.prefix = f"oidc:{urlsplit(config.issuer).hostname}:"
+        self.prefix = prefix_of(config)
         self._config = config
         self._again_s = again_s
         # a provider may be outside of the facility

@@ -18,7 +18,7 @@ from relay_desk import DOMAIN, document, make_cluster
 
 from jupyter_offload.keeper.certificates import make_relay_certificate
 from jupyter_offload.relay.hub import preflight
-from jupyter_offload.relay.hub.config import Limits, OidcIdentity, RelayConfig
+from jupyter_offload.relay.hub.config import Limits, OidcIdentity, RelayConfig, prefix_of
 from jupyter_offload.relay.hub.limits import HubLimits
 from jupyter_offload.relay.hub.mistakes import BadConfig, read_config
 
@@ -119,6 +119,27 @@ def test_parts_must_fit_together(tmp_path: Path) -> None:
     ):
         with pytest.raises(ValidationError, match=word):
             RelayConfig.model_validate(said | changes)
+
+
+HUBS = [{"type": "jupyterhub", "api_url": f"https://hub{n}.test/hub/api"} for n in (1, 2)]
+REALMS = [{"type": "oidc", "issuer": f"https://id.test/realms/{n}", "audience": "a"} for n in (1, 2)]
+
+
+def test_users_of_two_providers_are_not_taken_for_each_other(tmp_path: Path) -> None:
+    said = document(tmp_path, tmp_path / "s")
+    for two in (HUBS, REALMS):
+        for some in (two, [two[0] | {"realm": "one"}, two[1]]):
+            if some[0]["type"] == "oidc" and "realm" in some[0]:
+                continue  # the other has its host
+            with pytest.raises(ValidationError, match="could be taken for each other"):
+                RelayConfig.model_validate(said | {"identities": some})
+        for realms in (("one", "two"), ("same", "same")):
+            some = [one | {"realm": realm} for one, realm in zip(two, realms, strict=True)]
+            config = RelayConfig.model_validate(said | {"identities": some})
+            kind = {"jupyterhub": "hub", "oidc": "oidc"}[two[0]["type"]]
+            assert [prefix_of(one) for one in config.identities] == [f"{kind}:{realm}:" for realm in realms]
+    with pytest.raises(ValidationError, match="realm"):
+        RelayConfig.model_validate(said | {"identities": [HUBS[0] | {"realm": "a:b"}]})
 
 
 @pytest.mark.parametrize("address", ["9464", "host", ":1", "host:99999", "host:x"])

@@ -164,6 +164,19 @@ async def test_what_lapsed_here_was_renewed_there(place: Place, tmp_path: Path) 
     assert place.registry.clusters() == [cluster.name]
 
 
+async def test_what_was_revoked_at_two_relays_at_once_is_revoked(place: Place, tmp_path: Path) -> None:
+    cluster = make_cluster()
+    other = Place(tmp_path)
+    await place.admit(cluster)
+    await other.leases.open()
+    await place.leases.revoke(cluster.name, ME, "w-a-*")
+    await other.leases.revoke(cluster.name, ME, "w-b-*")
+    await watched(place)
+    known, lease = place.registry.get(cluster.name), place.leases.get(cluster.name)
+    assert known is not None and known.revoked == ("w-a-*", "w-b-*")
+    assert lease is not None and lease.stored.revoked == ("w-a-*", "w-b-*")
+
+
 async def test_a_folder_that_was_emptied_cuts_nobody(place: Place, tmp_path: Path) -> None:
     cluster = make_cluster()
     await place.admit(cluster)
