@@ -120,6 +120,7 @@ def test_workers_that_dial_out_compute_for_a_client_on_loopback(far: Cluster) ->
     assert status["relay"]["registered"] is True and status["relay"]["problem"] is None
     with far.tree.client() as client:
         assert client.submit(sum, [1, 2]).result(60) == 3
+        assert client.run_on_scheduler(_backend) == "_jupyter_offload_relay.comm.backend", "whatever is installed"
         assert client.run_on_scheduler(_retries) == 2, "a transfer that breaks with the relay is tried again"
     assert far.tree.events("relay-lost") == []
 
@@ -204,6 +205,12 @@ def test_no_link_of_the_dashboard_is_dead(far: Cluster) -> None:
                 if target not in seen:
                     todo.add(target)
     assert [p for p in seen if "relay" in p], "workers have pages"
+
+
+def _backend() -> str:
+    from distributed.comm.registry import get_backend
+
+    return type(get_backend("relay")).__module__
 
 
 def _retries() -> int:
