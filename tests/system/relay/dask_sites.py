@@ -159,7 +159,7 @@ class SiteCluster:
             f"distributed.comm.tls.{role}.key": file,
         }
         ours = {f"DASK_{key.upper().replace('-', '_').replace('.', '__')}": str(v) for key, v in settings.items()}
-        kept = {key: value for key, value in os.environ.items() if not key.startswith(("DASK_", "PYTHON"))}
+        kept = {key: value for key, value in os.environ.items() if not key.startswith("DASK_")}
         return {**kept, **ours, "DASK_CONFIG": str(self.folder / "no-dask-yaml"), "OMP_NUM_THREADS": "1"}
 
     def start_scheduler(self, protocol: str = "relay", host: str = "scheduler") -> str:

@@ -1,4 +1,4 @@
-"""Many workers in one process: `python swarm.py SCHEDULER HOST NUMBER FOLDER`; ends with its standard input."""
+"""Many workers in one process: `python swarm.py SCHEDULER HOST NUMBER FOLDER`; runs until it is killed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ async def swarm(scheduler: str, host: str, number: int, folder: str) -> None:
         for _ in range(number)
     ]  # fmt: skip
     await asyncio.gather(*workers)
-    await asyncio.to_thread(sys.stdin.read)
+    await asyncio.Event().wait()
 
 
 if __name__ == "__main__":
