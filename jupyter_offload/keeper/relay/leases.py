@@ -126,8 +126,14 @@ class Leases:
                 return await self._admit(record)
         except TimeoutError as error:
             raise unreachable(f"The relay did not admit the cluster within {TIMEOUT_S:.0f} s.") from error
-        except OSError as error:
-            raise unreachable(f"The cluster cannot be admitted at the relay: {error}.") from error
+        except RelayProblem:
+            raise
+        except Exception as error:  # whatever it is: the lease must be tried for again
+            expected = isinstance(error, OSError)
+            log.warning("cluster %s has no lease", record.id, exc_info=None if expected else error)
+            raise unreachable(
+                f"The cluster cannot be admitted at the relay: {error or type(error).__name__}."
+            ) from error
 
     def _note(self, lease: _Lease, problem: Reason | None) -> None:
         before, lease.problem = lease.problem, problem

@@ -69,15 +69,22 @@ class Relays:
 
     async def _watch(self) -> None:
         while True:
-            if not self._embedded_in_use():
-                await self.embedded.end()
-                self._wanted.clear()
-                await self._wanted.wait()
-            alive = await self.embedded.running()
-            await asyncio.sleep(_LOOK_S)
-            if alive and self._embedded_in_use() and not await self.embedded.running():
-                log.warning("the relay on this host died; it is started again")
-                self._leases.take_again()
+            try:
+                await self._look_at_embedded()
+            except Exception:  # it is looked at again
+                log.warning("the relay on this host cannot be looked after", exc_info=True)
+                await asyncio.sleep(_LOOK_S)
+
+    async def _look_at_embedded(self) -> None:
+        if not self._embedded_in_use():
+            await self.embedded.end()
+            self._wanted.clear()
+            await self._wanted.wait()
+        alive = await self.embedded.running()
+        await asyncio.sleep(_LOOK_S)
+        if alive and self._embedded_in_use() and not await self.embedded.running():
+            log.warning("the relay on this host died; it is started again")
+            self._leases.take_again()
 
     def _embedded_in_use(self) -> bool:
         here = locations.host_name()
