@@ -103,7 +103,7 @@ async def test_what_fails_is_told_and_tried_again(record: Record) -> None:
     relay.problems = [
         refused("Your token is not accepted.", "Log in again."),
         OSError("no route"),
-        unreachable("Gone."),
+        KeyError("a bug of ours"),
     ]
     leases = Leases(relay.admit, relay.withdraw, woken.put_nowait)
     leases.keep(record)
