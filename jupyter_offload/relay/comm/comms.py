@@ -139,7 +139,6 @@ class SessionComm(Comm):  # type: ignore[misc]
         """Close."""
         stream, self._stream = self._stream, None
         if stream is not None:
-            self._finalizer.detach()
             stream.close()
 
     def closed(self) -> bool:

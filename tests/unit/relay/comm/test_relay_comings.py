@@ -148,6 +148,7 @@ class Frozen:
             await self.thawed.wait()
             writer.write(data)
             await writer.drain()
+        await self.thawed.wait()  # an end is not heard either
         writer.close()
 
 

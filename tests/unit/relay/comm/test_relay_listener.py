@@ -19,6 +19,7 @@ from distributed.security import Security
 from jupyter_offload.relay.comm import BadSettings
 from jupyter_offload.relay.comm.comms import SessionComm, SplicedComm
 from jupyter_offload.relay.comm.listener import RelayListener
+from jupyter_offload.relay.comm.security import check_relay
 
 
 # ---------------------------------------------------------------- messages
@@ -66,6 +67,30 @@ async def test_the_other_end_learns_of_a_close_after_the_last_message(relays, se
         async with asyncio.timeout(10):
             assert [await got.get(), await got.get()] == ["one", "two"]
             assert isinstance(await got.get(), CommClosedError)
+
+
+async def test_what_came_before_a_close_can_be_read_after_it(relays, security) -> None:
+    """Dask asks whether a comm is closed before it reads the next message."""
+    await relays.start()
+    relays.configure()
+    got: asyncio.Queue = asyncio.Queue()
+    closed = asyncio.Event()
+
+    async def late(comm) -> None:
+        await closed.wait()
+        await until(lambda: comm._stream.session.ended)
+        while not comm.closed():
+            got.put_nowait(await comm.read())
+        got.put_nowait("end")
+
+    async with Listening("scheduler", security(), late, role="scheduler") as listener:
+        comm = await dial(listener.contact_address, security())
+        await comm.write("one")
+        await comm.write("two")
+        await comm.close()
+        closed.set()
+        async with asyncio.timeout(10):
+            assert [await got.get() for _ in range(3)] == ["one", "two", "end"]
 
 
 async def test_without_resuming_the_scheduler_is_reached_by_a_splice(relays, security) -> None:
@@ -201,6 +226,29 @@ async def test_an_address_must_name_a_peer(relays, security) -> None:
     relays.configure(("127.0.0.1", 1))
     with pytest.raises(ValueError, match="names no peer"):
         await dial("relay://No_Peer", security(), timeout=1)
+
+
+@pytest.mark.parametrize(
+    ("names", "right"),
+    [
+        (["relay.example.org"], True),
+        (["www.example.org", "relay.example.org"], True),
+        (["*.example.org"], True),
+        (["*.org"], False),
+        (["example.org"], False),
+        (["other.example.org"], False),
+        (["*.relay.example.org"], False),
+        ([], False),
+    ],
+)
+def test_the_relays_certificate_must_be_of_its_domain(names, right) -> None:
+    """Its server name only routes, so that OpenSSL cannot compare it."""
+    certificate = {"subjectAltName": tuple(("DNS", name) for name in names)}
+    if right:
+        check_relay(certificate, "relay.example.org")
+    else:
+        with pytest.raises(ssl.CertificateError, match=r"not for relay\.example\.org"):
+            check_relay(certificate, "relay.example.org")
 
 
 async def test_a_relay_of_another_name_is_not_trusted(relays, security) -> None:
