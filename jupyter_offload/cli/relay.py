@@ -169,7 +169,7 @@ async def _certificate(address: tuple[str, int], domain: str, ca_file: str | Non
                        hint=f"Look whether the relay's domain is {domain}, and whether a proxy between ends TLS.")  # fmt: skip
     except OSError as error:
         return Finding(check="certificate", state="error", message=f"TLS fails: {error or 'no answer'}.",
-                       hint="Look whether this is a relay, and whether a firewall between looks into connections.")  # fmt: skip
+                       hint=f"Look whether this is the relay {domain}, and whether a firewall between looks into connections.")  # fmt: skip
     shown = writer.get_extra_info("peercert")
     writer.close()
     end = datetime.datetime.fromtimestamp(ssl.cert_time_to_seconds(shown["notAfter"]), datetime.UTC)
