@@ -57,7 +57,8 @@ class Controls:
             connection, cluster, handle=self._handle, ended=self._ended, see_off=self._farewells.see_off
         )  # fmt: skip
         self._unregistered.enter(control)
-        control.start()
+        if control in self._unregistered:
+            control.start()
         if self._timer is None:
             self._look_soon()
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 
 logger = logging.getLogger("offload.relay")
 
-#: What is refused is counted; only so many a second are also logged.
+#: What is refused is counted; only so many of one kind a second are also logged.
 _NOISE_PER_SECOND = 20
 _LONGEST_FIELD = 200
 
@@ -22,21 +23,22 @@ class Events:
         self.suppressed = 0
         self._per_second = noise_per_second
         self._second = 0
-        self._left = noise_per_second
+        self._written: Counter[str] = Counter()
 
     def log(self, event: str, **fields: str | float) -> None:
         """Write an event that only an administrator or somebody with a cluster's key can cause."""
         self._write(logging.INFO, event, fields)
 
     def noise(self, event: str, **fields: str | float) -> None:
-        """Write an event that anybody can cause, unless there were many in this second."""
+        """Write an event that anybody can cause, unless there were many of it in this second."""
         second = int(time.monotonic())
         if second != self._second:
-            self._second, self._left = second, self._per_second
-        if self._left <= 0:
+            self._second = second
+            self._written.clear()
+        if self._written[event] >= self._per_second:
             self.suppressed += 1
             return
-        self._left -= 1
+        self._written[event] += 1
         self._write(logging.WARNING, event, fields)
 
     def _write(self, level: int, event: str, fields: dict[str, str | float]) -> None:

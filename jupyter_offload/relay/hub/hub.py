@@ -137,7 +137,7 @@ class Hub:
         try:
             target = parse_server_name(server_name, self.domain)
         except ValueError:
-            self._refuse(one, "unknown-name")
+            self._refuse(one, "unknown-name", server_name=server_name)
             return
         self.counters.connections[target.kind.name] += 1
         if target.kind in (Kind.connect, Kind.session):
@@ -152,7 +152,7 @@ class Hub:
     def _listen(self, one: Connection, target: Target) -> None:
         cluster = self.registry.get(target.cluster)
         if cluster is None:
-            self._refuse(one, "unknown-cluster")
+            self._refuse(one, "unknown-cluster", cluster=target.cluster)
             return
         cluster.tally.connections[target.kind.name] += 1
         context = self._context_for(cluster)
@@ -175,9 +175,9 @@ class Hub:
         stream = _ServiceStream(one, self._services)
         self._on_service(stream, (one.address, one.port))
 
-    def _refuse(self, one: Connection, reason: str) -> None:
+    def _refuse(self, one: Connection, reason: str, **more: str) -> None:
         self.counters.refused(reason)
-        self._events.noise("refused", source=one.address, reason=reason)
+        self._events.noise("refused", source=one.address, reason=reason, **more)
         self._farewells.say(one, ALERT_UNKNOWN)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import ssl
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -114,7 +115,8 @@ class Cluster:
     """One admitted cluster.
 
     ``account`` is its identity's. ``lost`` says when the registration of a peer that is not there was lost (loop time). Of
-    those who are ``pending``, ``held_number`` wait for the peer itself.
+    those who are ``pending``, ``held_number`` wait for the peer itself. ``connectors`` counts, by source, who is pending or
+    joined.
     """
 
     def __init__(self, name: str, ca_der: bytes, identity: str, limits: ClusterLimits, account: Account) -> None:
@@ -129,6 +131,7 @@ class Cluster:
         self.pending: dict[str, dict[WaitingConnection, None]] = {}
         self.pending_number = 0
         self.held_number = 0
+        self.connectors: Counter[str] = Counter()
         self.splices: set[JoinedConnection] = set()
         self.tally = Tally()
         self.context: ssl.SSLContext | None = None

@@ -16,6 +16,9 @@ from .pipes import Pipes
 from .registry import Cluster, Registry
 from .splice import Splice
 
+#: How much of a cluster's connections one source may have opened; the rest is for everybody else, also in an attack.
+_SOURCE_SHARE = 0.75
+
 
 class _Pending:
     """A connector who waits: ``held`` for the peer itself, later with an ``id`` for it to dial back."""
@@ -73,7 +76,7 @@ class Rendezvous:
         """Lead a connector to its peer, or refuse it. Its hello is still unread."""
         cluster = self._registry.get(target.cluster)
         if cluster is None:
-            self._refuse(one, ALERT_UNKNOWN, "unknown-cluster", None)
+            self._refuse(one, ALERT_UNKNOWN, "unknown-cluster", None, target.cluster)
             return
         cluster.tally.connections[target.kind.name] += 1
         peer = cluster.peers.get(target.peer)
@@ -81,13 +84,14 @@ class Rendezvous:
             self._refuse(one, ALERT_BUSY, "draining", cluster)
         elif peer is None and not self._may_come(cluster, target.peer):
             self._refuse(one, ALERT_UNKNOWN, "unknown-peer", cluster)
-        elif (full := self._full(cluster, target.peer)) is not None:
+        elif (full := self._full(cluster, target.peer, one.source)) is not None:
             self._refuse(one, ALERT_BUSY, full, cluster)
         else:
             pending = _Pending(one, cluster, target, self._withdrawn)
             if target.kind is Kind.session and not self._consumed(one, hello_bytes):
                 return
             cluster.wait(target.peer, pending)
+            cluster.connectors[one.source] += 1
             if peer is None:
                 pending.held = True
                 cluster.held_number += 1
@@ -106,10 +110,11 @@ class Rendezvous:
         if not self._consumed(one, hello_bytes):
             pending.connection.close()
             return
-        cluster = pending.cluster
+        cluster, source = pending.cluster, pending.source
+        cluster.connectors[source] += 1
         splice = Splice(
             pending.connection, one, kind=pending.kind, peer=pending.peer, patterns=pending.patterns,
-            pipes=self._pipes, on_end=lambda ended: self._ended(cluster, ended),
+            pipes=self._pipes, on_end=lambda ended: self._ended(cluster, source, ended),
         )  # fmt: skip
         cluster.splices.add(splice)
         self.splices.add(splice)
@@ -119,6 +124,8 @@ class Rendezvous:
     def registered(self, cluster: Cluster, name: str) -> None:
         """A peer is there (again): tell it who waits for it. What its last connection was told may have been lost."""
         for pending in list(cluster.pending.get(name, ())):
+            if name not in cluster.peers:
+                return  # it is gone again
             assert isinstance(pending, _Pending)
             self._stop_waiting(pending)
             self._open(pending)
@@ -151,13 +158,15 @@ class Rendezvous:
         recent = asyncio.get_running_loop().time() - since < self._limits.grace_s
         return recent and cluster.held_number < self._limits.held
 
-    def _full(self, cluster: Cluster, peer: str) -> str | None:
+    def _full(self, cluster: Cluster, peer: str, source: str) -> str | None:
         """Return the limit that is reached, if any.
 
         When as many wait as the cluster may have, the peer that most wait for gives up one for another that has fewer:
         peers that never dial back must not close the way to all others.
         """
         limits = cluster.limits
+        if cluster.connectors[source] >= limits.connections * _SOURCE_SHARE:
+            return "source-connections"
         mine = len(cluster.pending.get(peer, ()))
         if mine >= limits.pending_per_peer:
             return "peer-pending"
@@ -183,6 +192,7 @@ class Rendezvous:
         self._stop_waiting(pending)
         self._by_id.pop(pending.id, None)
         pending.cluster.wait_no_more(pending.peer, pending)
+        _one_less(pending.cluster, pending.source)
 
     def _stop_waiting(self, pending: _Pending) -> None:
         self._opened.leave(pending)
@@ -213,16 +223,24 @@ class Rendezvous:
         self._leave(pending)
         self._refuse(pending.connection, ALERT_BUSY, "cut", pending.cluster)
 
-    def _refuse(self, one: Connection, alert: bytes, reason: str, cluster: Cluster | None) -> None:
+    def _refuse(self, one: Connection, alert: bytes, reason: str, cluster: Cluster | None, name: str = "") -> None:
         self._counters.refused(reason, cluster.tally if cluster else None)
-        self._events.noise("refused", source=one.address, reason=reason, cluster=cluster.fingerprint if cluster else "")
+        name = cluster.fingerprint if cluster else name
+        self._events.noise("refused", source=one.address, reason=reason, cluster=name)
         self._farewells.say(one, alert)
 
-    def _ended(self, cluster: Cluster, splice: Splice) -> None:
+    def _ended(self, cluster: Cluster, source: str, splice: Splice) -> None:
         for tally in (cluster.tally, self._counters):
             tally.bytes_to_peers += splice.bytes_to_peer
             tally.bytes_from_peers += splice.bytes_from_peer
+        _one_less(cluster, source)
         cluster.splices.discard(splice)
         self.splices.discard(splice)
         if not self.splices:
             self._none_left.set()
+
+
+def _one_less(cluster: Cluster, source: str) -> None:
+    cluster.connectors[source] -= 1
+    if not cluster.connectors[source]:
+        del cluster.connectors[source]

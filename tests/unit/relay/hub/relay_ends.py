@@ -95,17 +95,18 @@ class Relay:
     def port(self) -> int:
         return self.hub.addresses[0][1]
 
-    async def raw(self, data: bytes = b"") -> End:
-        end = End(*await within(asyncio.open_connection("127.0.0.1", self.port)))
+    async def raw(self, data: bytes = b"", source: str = "127.0.0.1") -> End:
+        opened = asyncio.open_connection("127.0.0.1", self.port, local_addr=(source, 0))
+        end = End(*await within(opened))
         self.ends.append(end)
         if data:
             await end.send(data)
         return end
 
-    async def to(self, kind: Kind, peer: str = "", cluster: str | None = None) -> End:
+    async def to(self, kind: Kind, peer: str = "", cluster: str | None = None, source: str = "127.0.0.1") -> End:
         """Send nothing but a hello."""
         cluster = "" if kind is Kind.accept else self.cluster if cluster is None else cluster
-        return await self.raw(client_hello(server_name(Target(kind, peer, cluster), DOMAIN)))
+        return await self.raw(client_hello(server_name(Target(kind, peer, cluster), DOMAIN)), source)
 
     async def control(self, certificate: Path, files: ClusterCertificates | None = None, **options: Any) -> Peer:
         """A control connection that has not registered."""

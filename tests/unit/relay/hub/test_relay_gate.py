@@ -84,7 +84,7 @@ async def test_one_source_cannot_have_all_silent_connections(start_relay) -> Non
     ends = [await relay.raw() for _ in range(5)]
     assert [await end.rest() for end in ends[:2]] == [b"", b""]
     await until(lambda: number(relay.hub, "silent") == 3)
-    other = End(*await asyncio.open_connection("127.0.0.1", relay.port, local_addr=("127.0.0.2", 0)))
+    other = await relay.raw(source="127.0.0.2")
     await until(lambda: number(relay.hub, "silent") == 4)
     assert await reaches(relay, other)
 
@@ -101,7 +101,7 @@ async def test_one_source_cannot_have_all_connections(start_relay) -> None:
     ends = [await relay.raw() for _ in range(5)]
     assert [await end.rest() for end in ends[3:]] == [b"", b""]
     assert number(relay.hub, "refusals_total", reason="source-full") == 2
-    other = End(*await asyncio.open_connection("127.0.0.1", relay.port, local_addr=("127.0.0.2", 0)))
+    other = await relay.raw(source="127.0.0.2")
     assert await reaches(relay, other)
     ends[0].close()
     await until(lambda: number(relay.hub, "open_connections") == 2)

@@ -151,15 +151,36 @@ async def test_several_mute_peers_do_not_close_the_way_to_others(start_relay, wo
 
 
 async def test_a_cluster_has_only_so_many_connections(start_relay, worker) -> None:
-    relay = await start_relay(cluster=ClusterLimits(connections=2))
+    relay = await start_relay(cluster=ClusterLimits(connections=4))
     peer = await relay.register("w-one-a", worker)
-    near, _ = await relay.joined(peer, "w-one-a")
-    await relay.joined(peer, "w-one-a")
-    await until(lambda: number(relay.hub, "splices") == 2)
+    ends = []
+    for source in ("127.0.0.1", "127.0.0.1", "127.0.0.2", "127.0.0.2"):
+        ends.append(await relay.to(Kind.session, "w-one-a", source=source))
+        await relay.take_up(peer)
+    await until(lambda: number(relay.hub, "splices") == 4)
     assert await (await relay.to(Kind.connect, "w-one-a")).rest() == ALERT_BUSY
-    near.abort()
-    await until(lambda: number(relay.hub, "splices") == 1)
+    assert number(relay.hub, "cluster_refusals_total", reason="cluster-connections") == 1
+    ends[0].abort()
+    await until(lambda: number(relay.hub, "splices") == 3)
     await relay.joined(peer, "w-one-a")
+
+
+async def test_one_source_cannot_have_all_connections_of_a_cluster(start_relay, worker) -> None:
+    relay = await start_relay(cluster=ClusterLimits(connections=4))
+    peer = await relay.register("w-one-a", worker)
+    for _ in range(2):
+        await relay.joined(peer, "w-one-a")
+    waiting = await relay.to(Kind.session, "w-one-a")
+    await peer.hear()
+    assert await (await relay.to(Kind.session, "w-one-a")).rest() == ALERT_BUSY
+    assert number(relay.hub, "cluster_refusals_total", reason="source-connections") == 1
+    await relay.to(Kind.session, "w-one-a", source="127.0.0.2")
+    await relay.take_up(peer)
+    await until(lambda: number(relay.hub, "splices") == 3)
+    cluster = relay.registry.get(relay.cluster)
+    relay.registry.withdraw(relay.cluster)
+    assert await waiting.rest() == ALERT_BUSY
+    assert not cluster.connectors
 
 
 async def test_revoking_cuts_the_peer_and_its_connections_and_tells_the_others(relay, worker, other_worker) -> None:
