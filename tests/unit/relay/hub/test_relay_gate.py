@@ -142,12 +142,15 @@ async def test_without_descriptors_it_waits_and_goes_on(relay, monkeypatch) -> N
         def __getattr__(self, name: str) -> object:
             return getattr(self._listener, name)
 
+    silent = await relay.raw()
+    await until(lambda: number(relay.hub, "silent") == 1)
     gate = relay.hub._gate
     port, [listener] = relay.port, gate._listeners
     asyncio.get_running_loop().remove_reader(listener)
     gate._listeners[:] = [Exhausted(listener)]
     asyncio.get_running_loop().add_reader(listener, gate._accept, gate._listeners[0])
     end = End(*await asyncio.open_connection("127.0.0.1", port))
+    assert await silent.rest() == b""  # gives its descriptor to others
     assert await reaches(relay, end)
     assert number(relay.hub, "accept_errors_total") == 2
 
