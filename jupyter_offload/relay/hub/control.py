@@ -11,7 +11,7 @@ from typing import Any
 
 from ..names import patterns_of
 from .connection import Connection
-from .registry import LINE_BYTES_TO_PEER, Cluster
+from .registry import LINE_BYTES_TO_PEER, Cluster, line_of
 
 LINE_BYTES_FROM_PEER = 4096
 #: A peer that does not read what it is told is cut.
@@ -96,10 +96,14 @@ class Control:
 
     def tell(self, message: dict[str, Any]) -> None:
         """Send a message. Whoever does not read what it is told is cut."""
+        self.send(line_of(message))
+
+    def send(self, line: bytes) -> None:
+        """Send a message that is a line already, since many get the same."""
         if self._over:
             return
         waiting = bool(self._out)
-        self._out += json.dumps(message, separators=(",", ":")).encode() + b"\n"
+        self._out += line
         if not waiting:
             self._write()
         elif len(self._out) > _MOST_UNSENT_BYTES:

@@ -18,7 +18,7 @@ class HubLimits:
     """Bounds of one relay process. ``None`` by source is no bound; IPv6 addresses count by their /64.
 
     A site's workers may all come from one address, so bounds by source are wide. ``silent`` connections have not sent a
-    whole hello, ``handshakes`` are unfinished TLS (about 60 kB each), ``held`` are, by cluster, connections that wait for a
+    whole hello, ``handshakes`` are unfinished TLS (about 35 kB each), ``held`` are, by cluster, connections that wait for a
     peer to come back.
     """
 

@@ -54,6 +54,10 @@ class RegisteredPeer(Protocol):
         """Send a message; one that cannot be sent ends the connection."""
         ...
 
+    def send(self, line: bytes) -> None:
+        """Send a message that is a line already."""
+        ...
+
     def cut(self, why: str) -> None:
         """Close it now and forget the registration."""
         ...
@@ -216,8 +220,9 @@ class Registry:
             return
         known.revoked = tuple(sorted(set(patterns)))
         number = _cut_revoked(known)
+        line = line_of({"op": "revoked", "names": known.revoked})
         for peer in list(known.peers.values()):
-            peer.tell({"op": "revoked", "names": list(known.revoked)})
+            peer.send(line)
         self.events.log("revoked", cluster=cluster, connections=number, names=", ".join(known.revoked))
 
     def describe(self, cluster: str) -> ClusterState | None:
@@ -267,6 +272,11 @@ class Registry:
             yield from tally_samples(cluster.tally, *living, labels)
         yield Sample("offload_relay_clusters", "gauge", "Admitted clusters.", len(self._clusters))
         yield from tally_samples(self.counters, to_peers, from_peers, {})
+
+
+def line_of(message: dict[str, Any]) -> bytes:
+    """Return a message as it goes over a control connection."""
+    return json.dumps(message, separators=(",", ":")).encode() + b"\n"
 
 
 def _der(ca_pem: str) -> bytes:

@@ -104,7 +104,9 @@ def cluster_of(files: ClusterCertificates) -> str:
 @pytest.fixture(scope="module", autouse=True)
 def many_descriptors() -> Iterator[None]:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = min(hard, 10_000) if hard != resource.RLIM_INFINITY else 10_000
+    wanted = 10_000
+    if hard != resource.RLIM_INFINITY and hard < wanted:
+        pytest.skip(f"floods need {wanted} file descriptors, and this user may have {hard}")
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
     yield
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
