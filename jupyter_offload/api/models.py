@@ -441,6 +441,15 @@ class TLSFiles(Model):
     key_file: str
 
 
+class RelayWay(Model):
+    """The relay through which workers that can only dial out are reached directly."""
+
+    addresses: list[str]
+    domain: str
+    ca_file: str | None = None
+    resume_s: float
+
+
 class Connection(Model):
     """How a client on this host connects: address and paths, never key material."""
 
@@ -449,6 +458,7 @@ class Connection(Model):
     scheduler_address: str
     tls: TLSFiles
     connection_file: str = Field(description="the same as JSON, for kernels without this package")
+    relay: RelayWay | None = Field(default=None, description="for direct transfers with workers; null = none is needed")
 
 
 class DashboardTarget(Model):

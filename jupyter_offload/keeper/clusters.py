@@ -21,6 +21,7 @@ from ..api.models import (
     Preview,
     Reason,
     ReasonCode,
+    RelayWay,
     Timeline,
     TLSFiles,
 )
@@ -267,6 +268,7 @@ class Clusters:
             id=record.id, name=record.name, scheduler_address=address,
             tls=TLSFiles(ca_file=str(folder / "ca.pem"), cert_file=client, key_file=client),
             connection_file=str(folder / "connection.json"),
+            relay=RelayWay.model_validate(record.relay.launch_part()) if record.relay is not None else None,
         )  # fmt: skip
 
     def dashboard_socket(self, id_or_name: str) -> Path:

@@ -73,7 +73,10 @@ class _Handle:
         """Dask's security settings with the paths of this cluster's TLS files (never their content)."""
         from distributed.security import Security
 
-        tls = self._connection().tls
+        connection = self._connection()
+        if connection.relay is not None:
+            _find_workers_by(connection.relay)
+        tls = connection.tls
         return Security(
             tls_ca_file=tls.ca_file,
             tls_client_cert=tls.cert_file,
@@ -105,6 +108,13 @@ class _Handle:
         connection = self._operations.connection
         address = connection.scheduler_address if connection else None
         return html.card(self._operations.record, address, self.dashboard_link)
+
+
+def _find_workers_by(relay: models.RelayWay) -> None:
+    """Tell Dask in this kernel where workers are, for ``gather(direct=True)`` and alike."""
+    import dask.config
+
+    dask.config.set({"relay.addresses": relay.addresses, "relay.domain": relay.domain, "relay.ca-file": relay.ca_file})
 
 
 class Cluster(_Handle):

@@ -645,6 +645,11 @@ export interface components {
             id: string;
             /** Name */
             name: string;
+            /**
+             * @description for direct transfers with workers; null = none is needed
+             * @default null
+             */
+            relay: components["schemas"]["RelayWay"] | null;
             /** Scheduler Address */
             scheduler_address: string;
             tls: components["schemas"]["TLSFiles"];
@@ -1065,6 +1070,23 @@ export interface components {
          * @enum {string}
          */
         ReasonCode: "accepted" | "scheduler-starting" | "waiting-for-workers" | "some-workers" | "all-workers" | "no-workers-requested" | "worker-restarted" | "worker-over-memory" | "workers-failing" | "relay-unreachable" | "relay-refused" | "module-failed" | "cannot-see" | "other-host" | "stop-requested" | "idle-timeout" | "lifetime-over" | "host-restarted" | "scheduler-start-failed" | "scheduler-start-timeout" | "scheduler-died" | "supervisor-died" | "server-ended" | "environment-unusable" | "site-missing" | "disk-full";
+        /**
+         * RelayWay
+         * @description The relay through which workers that can only dial out are reached directly.
+         */
+        RelayWay: {
+            /** Addresses */
+            addresses: string[];
+            /**
+             * Ca File
+             * @default null
+             */
+            ca_file: string | null;
+            /** Domain */
+            domain: string;
+            /** Resume S */
+            resume_s: number;
+        };
         /**
          * Site
          * @description A place with workers as the user sees it: the definition with its health and capacity of now.

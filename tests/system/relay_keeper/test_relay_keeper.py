@@ -61,11 +61,12 @@ def test_from_the_click_to_a_result_in_every_kernel(far: Any, bare_python: Path,
             [
                 "import jupyter_offload as offload\nfrom dask.distributed import Client\nclient = Client(offload.cluster('far'))",
                 "client.submit(sum, [40, 2]).result()",
+                "client.gather(client.submit(sum, [1, 2]), direct=True)",
                 "import os; sorted(client.run(os.getpid)) == sorted(client.scheduler_info()['workers'])",
             ],
             tmp_path,
         )
-        assert [text_of(c) for c in with_us[1:]] == ["42", "True"]
+        assert [text_of(c) for c in with_us[1:]] == ["42", "3", "True"]
         found = desk.client.call("clusterConnection", Connection, id="far")
         plain = (
             "from distributed import Client\nfrom distributed.security import Security\n"

@@ -105,7 +105,8 @@ export class Clusters {
           name: id,
           scheduler_address: `tls://127.0.0.1/${id}`,
           tls: { ca_file: '/d/ca.pem', cert_file: '/d/client.pem', key_file: '/d/client.pem' },
-          connection_file: `/data/${id}/connection.json`
+          connection_file: `/data/${id}/connection.json`,
+          relay: null
         });
 
   show(...clusters: Cluster[]): void {
