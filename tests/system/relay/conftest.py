@@ -2,29 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import cloudpickle
 import dask_sites
+import measuring
 import pytest
+from measuring import Measure
 from network import Network, NotPermitted
-
-_measured: list[str] = []
-
-
-class Measure:
-    """Notes how long something took, or another number, for the summary."""
-
-    def note(self, text: str) -> None:
-        _measured.append(text)
-
-    @contextmanager
-    def time(self, what: str) -> Iterator[None]:
-        begun = time.monotonic()
-        yield
-        self.note(f"{what}: {time.monotonic() - begun:.2f} s")
 
 
 @pytest.fixture
@@ -33,9 +18,9 @@ def measure() -> Measure:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if _measured:
+    if measuring.lines:
         terminalreporter.section("measured")
-        for line in _measured:
+        for line in measuring.lines:
             terminalreporter.write_line(line)
 
 

@@ -68,7 +68,7 @@ class Relay:
         self._config.write_text(json.dumps({
             "domain": DOMAIN, "certificate_file": str(certificate), "state_dir": str(self._folder / "state"),
             "listen": {"host": address, "port": RELAY_PORT}, "unix_socket": {"path": str(self._socket)},
-            "identities": [{"type": "unix"}], "drain_s": 15,
+            "identities": [{"type": "unix"}], "drain_s": 8,
         }))  # fmt: skip
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -134,11 +134,13 @@ class SiteCluster:
 
     Args:
         addresses: ``host:port`` of relays, as Dask's configuration has them.
+        client_addresses: what this process's own client uses instead.
     """
 
     def __init__(
         self, network: Network, folder: Path, files: ClusterCertificates, relay_ca: Path, *,
-        addresses: str = f"{RELAY_ADDRESS}:{RELAY_PORT}", resume: str = "60s", **settings: str,
+        addresses: str = f"{RELAY_ADDRESS}:{RELAY_PORT}", client_addresses: str | None = None, resume: str = "60s",
+        **settings: str,
     ) -> None:  # fmt: skip
         self.network = network
         self.folder = folder
@@ -149,6 +151,7 @@ class SiteCluster:
         }  # fmt: skip
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self._swarms: list[str] = []
+        self._client_addresses = client_addresses or addresses
 
     # ------------------------------------------------------------ processes
     def environment(self, role: str, file: Path) -> dict[str, str]:
@@ -223,7 +226,7 @@ class SiteCluster:
     @contextlib.contextmanager
     def configured(self) -> Iterator[None]:
         """Have this process's Dask configured for this cluster."""
-        with dask.config.set(self.settings):
+        with dask.config.set({**self.settings, "relay.addresses": self._client_addresses}):
             yield
 
     @contextlib.contextmanager
@@ -247,9 +250,10 @@ def spawn(
     namespace: Namespace, command: list[str], log: Path, env: dict[str, str] | None = None
 ) -> subprocess.Popen[bytes]:
     """Start a process in a namespace; its log is appended to a file."""
-    with log.open("ab") as out, namespace.entered():
+    there = ["ip", "netns", "exec", namespace.name, *command]  # becomes the command, with the same process id
+    with log.open("ab") as out:
         return subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=env, start_new_session=True
+            there, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=env, start_new_session=True
         )
 
 

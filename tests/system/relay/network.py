@@ -10,9 +10,11 @@ import contextlib
 import ctypes
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +23,9 @@ import psutil
 
 RELAY_ADDRESS, RELAY_PORT = "10.78.0.1", 8443
 _TIMEOUT_S = 20
+#: Of what is here, `ip netns exec` shows each namespace its own part in /etc.
+_NAMES = Path("/etc/netns")
+_ROOT = Path(__file__).parents[3]
 _CLONE_NEWNET = 0x40000000
 _LISTENING = "0A"
 _OURS = re.compile(r"offload-(\d+)-\w+\Z")
@@ -116,6 +121,11 @@ class Namespace:
         with self.entered():
             return socket.create_server((address, port))
 
+    def names(self, hosts: str) -> None:
+        """Set the file of host names for what is started here from now on."""
+        (_NAMES / self.name).mkdir(parents=True, exist_ok=True)
+        (_NAMES / self.name / "hosts").write_text(hosts)
+
     def reaches(self, address: str, port: int, timeout_s: float = 1) -> bool:
         """Whether a TCP connection from here succeeds."""
         with self.entered(), contextlib.suppress(OSError):
@@ -150,6 +160,7 @@ class Namespace:
             psutil.wait_procs(left, timeout=_TIMEOUT_S)
         with contextlib.suppress(RuntimeError):
             command("ip", "netns", "delete", self.name)
+        shutil.rmtree(_NAMES / self.name, ignore_errors=True)
 
 
 class Network:
@@ -157,17 +168,20 @@ class Network:
 
     Args:
         sites: how many.
+        delay_s: how long each packet is under way on a link.
 
     Raises:
         NotPermitted: this process may not make such things.
         RuntimeError: ip or nft failed.
     """
 
-    def __init__(self, sites: int = 2) -> None:
+    def __init__(self, sites: int = 2, delay_s: float = 0) -> None:
         _check_permitted()
         _remove_leftovers()
         self._prefix = f"offload-{os.getpid()}-{next(_serial)}"
         self.sites: list[Namespace] = []
+        self._delay_s = delay_s
+        self._lines: list[subprocess.Popen[bytes]] = []
         self.hub = Namespace(f"{self._prefix}hub")
         try:
             command("ip", "-n", self.hub.name, "address", "add", f"{RELAY_ADDRESS}/32", "dev", "lo")
@@ -182,7 +196,10 @@ class Network:
         site = Namespace(f"{self._prefix}site{number}")
         self.sites.append(site)
         link = f"site{number}"
-        command(*f"ip link add {link} netns {self.hub.name} type veth peer name hub netns {site.name}".split())
+        if self._delay_s:
+            self._add_line(link, site)
+        else:
+            command(*f"ip link add {link} netns {self.hub.name} type veth peer name hub netns {site.name}".split())
         for namespace, device, address in (
             (self.hub, link, f"10.78.{number + 1}.1/24"),
             (site, "hub", f"{self.site_address(number)}/24"),
@@ -191,6 +208,16 @@ class Network:
             command("ip", "-n", namespace.name, "link", "set", device, "up")
         site.wall(_SITE_WALL.format(door=_door(RELAY_ADDRESS, RELAY_PORT)))
         command("ip", "-n", site.name, "route", "add", f"{RELAY_ADDRESS}/32", "via", f"10.78.{number + 1}.1")
+
+    def _add_line(self, link: str, site: Namespace) -> None:
+        """Not every kernel has ``tc netem``, so a process carries the packets."""
+        words = [f"{self.hub.name}:{link}", f"{site.name}:hub", str(self._delay_s)]
+        line = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.relay.line", *words], cwd=_ROOT, stdout=subprocess.PIPE
+        )
+        self._lines.append(line)
+        assert line.stdout is not None
+        assert line.stdout.readline() == b"ready\n"
 
     @staticmethod
     def site_address(number: int) -> str:
@@ -248,6 +275,11 @@ class Network:
         """End everything that runs in these namespaces, and them."""
         for namespace in (*self.sites, self.hub):
             namespace.remove()
+        for line in self._lines:
+            line.kill()
+            line.wait(_TIMEOUT_S)
+            assert line.stdout is not None
+            line.stdout.close()
 
 
 def _door(address: str, port: int) -> str:

@@ -6,11 +6,11 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from conftest import Measure
 from dask_sites import Relay, SiteCluster, end_tree, make_certificates, slowly, until, workers_of
 from distributed import Client, Scheduler, SpecCluster, wait
 from distributed.core import Status
 from distributed.deploy.spec import ProcessInterface
+from measuring import Measure
 from network import Network
 
 from jupyter_offload.relay.comm import RelaySecurity

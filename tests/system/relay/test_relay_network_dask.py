@@ -12,9 +12,9 @@ import dask
 import dask.array as da
 import numpy as np
 import pytest
-from conftest import Measure
 from dask_sites import Relay, SiteCluster, make_certificates, until, workers_of
 from distributed import Client, get_client, get_worker, wait
+from measuring import Measure
 from network import Network
 
 SITES = 2
