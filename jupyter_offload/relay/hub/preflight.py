@@ -46,6 +46,12 @@ def soon(config: RelayConfig) -> list[Mistake]:
     return [Mistake("certificate_file", f"It expires on {leaf.not_valid_after_utc:%Y-%m-%d}.", "Renew it.")]
 
 
+def certificate_end(config: RelayConfig) -> float:
+    """Return when the certificate in the file expires, in seconds since the epoch; 0 if there is none."""
+    leaf = _leaf(config)
+    return leaf.not_valid_after_utc.timestamp() if leaf is not None else 0.0
+
+
 def covers(certificate: x509.Certificate, domain: str) -> bool:
     """Whether a certificate is for this name, by itself or by a wildcard."""
     try:

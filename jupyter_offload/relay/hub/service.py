@@ -53,7 +53,10 @@ class Service:
         self._answers = metrics.Answers()
         self._throttle = Throttle()
         self._leases = Leases(LeaseStore(config.state_dir, self._events), self._registry, _terms(config), self._events)
+        self._files = [f for f in (config.certificate_file, config.key_file) if f is not None]
+        self._seen = _stamps(self._files)  # before they are read
         certificate = RelayCertificate(config.certificate_file, config.key_file)
+        self._certificate_end = preflight.certificate_end(config)
         self._hub = Hub(
             config.domain, certificate, self._registry, config.limits.of_hub(),
             lambda stream, address: self._http.handle_stream(stream, address),
@@ -152,6 +155,8 @@ class Service:
         yield from self._answers.samples()
         yield Sample("offload_relay_leases", "gauge", "Leases that are not over.", len(self._leases))
         yield Sample("offload_relay_leases_lapsed_total", "counter", "Leases that nobody renewed.", self._leases.lapsed)
+        yield Sample("offload_relay_certificate_expiry_timestamp_seconds", "gauge", "End of the relay's certificate.",
+                     self._certificate_end)  # fmt: skip
         yield from metrics.process_samples()
 
     # ------------------------------------------------------------ reload
@@ -172,19 +177,18 @@ class Service:
     def _read_certificate(self) -> None:
         try:
             self._hub.reload()
+            self._certificate_end = preflight.certificate_end(self._config)
         except (OSError, ssl.SSLError) as error:
             self._events.log("certificate-bad", file=str(self._config.certificate_file), reason=str(error))
 
     async def _watch_files(self) -> None:
-        files = [f for f in (self._config.certificate_file, self._config.key_file) if f is not None]
-        seen = await asyncio.to_thread(_stamps, files)
         for mistake in await asyncio.to_thread(preflight.soon, self._config):
             self._events.log("certificate-old", reason=str(mistake))
         while True:
             await asyncio.sleep(_LOOK_AT_FILES_S)
-            now = await asyncio.to_thread(_stamps, files)
-            if now != seen:
-                seen = now
+            now = await asyncio.to_thread(_stamps, self._files)
+            if now != self._seen:
+                self._seen = now
                 self._read_certificate()
 
     # ------------------------------------------------------------ end

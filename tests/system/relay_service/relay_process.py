@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -32,13 +31,12 @@ class RelayProcess:
         self.ca_file, self.certificate_file = make_relay_certificate(folder / "tls", DOMAIN)
         self._short = Path(tempfile.mkdtemp(dir="/tmp", prefix="relay-"))  # paths of sockets are bounded
         self.socket = self._short / "s"
-        with socket.create_server(("127.0.0.1", 0)) as free, socket.create_server(("127.0.0.1", 0)) as more:
-            self.port, self.metrics_port = free.getsockname()[1], more.getsockname()[1]
+        self.port = self.metrics_port = 0  # the system finds them at the first start; then they stay
         self.file = folder / "relay.yaml"
         self.config: dict[str, Any] = {
             "domain": DOMAIN, "certificate_file": str(self.certificate_file), "state_dir": str(folder / "state"),
-            "listen": {"host": "127.0.0.1", "port": self.port}, "unix_socket": {"path": str(self.socket)},
-            "metrics": {"address": f"127.0.0.1:{self.metrics_port}"}, "identities": [{"type": "unix"}],
+            "listen": {"host": "127.0.0.1", "port": 0}, "unix_socket": {"path": str(self.socket)},
+            "metrics": {"address": "127.0.0.1:0"}, "identities": [{"type": "unix"}],
             "shortest_lease_s": 1, "drain_s": 0,
         } | changes  # fmt: skip
         self.write()
@@ -60,6 +58,11 @@ class RelayProcess:
         before = len(self.events("ready"))
         self.process = self.spawn()
         self.until(lambda: len(self.events("ready")) > before)
+        self.port, self.metrics_port = (self.events(event)[-1]["port"] for event in ("listening", "metrics"))
+        host, _, port = self.config["metrics"]["address"].rpartition(":")
+        if port == "0":
+            self.config["metrics"]["address"] = f"{host}:{self.metrics_port}"
+        self.write(listen=self.config["listen"] | {"port": self.port})
         return self
 
     def signal(self, number: signal.Signals) -> None:

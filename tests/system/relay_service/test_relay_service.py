@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,7 @@ async def test_numbers_and_log_are_by_cluster_and_hold_no_payload(relay: RelayPr
         assert found["offload_relay_leases", frozenset()] == 1
         assert found["offload_relay_requests_total", frozenset({("request", "cluster"), ("status", "401")})] == 1
         assert found["process_open_fds", frozenset()] > 5
+        assert found["offload_relay_certificate_expiry_timestamp_seconds", frozenset()] > time.time() + 86400
         status = await client.describe(cluster.name)
         assert status is not None and (status.connections, status.bytes) == (1, 100 * len(SECRET))
         await client.withdraw(cluster.name)
@@ -106,7 +108,7 @@ async def test_numbers_for_others_need_a_token(make_relay: MakeRelay, tmp_path: 
     token_file = tmp_path / "token"
     token_file.write_text("let-me-see\n")
     relay = make_relay()
-    relay.write(metrics={"address": f"0.0.0.0:{relay.metrics_port}", "token_file": str(token_file)})
+    relay.write(metrics={"address": "0.0.0.0:0", "token_file": str(token_file)})
     relay.start()
     url = f"http://127.0.0.1:{relay.metrics_port}/metrics"
     for headers in ({}, {"Authorization": "Bearer guess"}, {"Authorization": "Basic let-me-see"}):
@@ -164,7 +166,7 @@ async def test_a_second_signal_ends_it_at_once(make_relay: MakeRelay, tmp_path: 
 
 async def test_a_new_relay_takes_over(make_relay: MakeRelay, tmp_path: Path) -> None:
     relay = make_relay(drain_s=60)
-    relay.write(listen={"host": "127.0.0.1", "port": relay.port, "reuse_port": True})
+    relay.write(listen={"host": "127.0.0.1", "port": 0, "reuse_port": True})
     cluster = Cluster(relay.start(), tmp_path / "keys")
     async with relay.here() as client:
         await admit(client, tmp_path / "keys")
@@ -295,7 +297,8 @@ def test_what_is_missing_around_it_is_said(make_relay: MakeRelay, tmp_path: Path
 
 def test_a_port_that_is_taken_is_said(make_relay: MakeRelay) -> None:
     relay = make_relay()
-    with socket.create_server(("127.0.0.1", relay.port)):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        relay.write(listen={"host": "127.0.0.1", "port": taken.getsockname()[1]})
         status, log = finished(relay)
     assert status == 1
     assert "The relay cannot start:" in log and "Traceback" not in log
@@ -342,6 +345,7 @@ def test_serve_from_the_command_line(make_relay: MakeRelay) -> None:
         command = [sys.executable, "-m", "jupyter_offload.cli", "relay", "serve", "--config", str(relay.file)]
         relay.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/")
     relay.until(lambda: relay.events("ready"))
+    relay.port = relay.events("listening")[0]["port"]
     assert cli("check", relay.address, "--domain", DOMAIN, "--ca-file", str(relay.ca_file)).returncode == 0
     relay.signal(signal.SIGINT)
     assert relay.process.wait(60) == 0
