@@ -111,6 +111,18 @@ async def settled(value) -> float:
 
 
 @pytest.mark.skipif(not CAN_SPLICE, reason="there is no splice(2) here")
+async def test_a_connection_that_is_quiet_holds_no_pipe(relay, worker) -> None:
+    pool = relay.hub._rendezvous._pipes
+    near, far = await relay.joined(await relay.register("w-one-a", worker), "w-one-a")
+    for _ in range(5):
+        near.writer.write(bytes(5_000_000))
+        await far.take(5_000_000)
+        await until(lambda: pool._left + len(pool._idle) == pipes.MOST_PIPES)
+    assert pool._idle  # they were used
+    assert number(relay.hub, "splices") == 1
+
+
+@pytest.mark.skipif(not CAN_SPLICE, reason="there is no splice(2) here")
 async def test_pipes_are_lent_and_returned(relay, worker) -> None:
     pool = relay.hub._rendezvous._pipes
     peer = await relay.register("w-one-a", worker)
