@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from jupyter_offload.keeper.certificates import (
+from jupyter_offload.keeper.relay.hub_file import hub_configuration
+from jupyter_offload.relay.certificates import (
     issue_job_certificate,
     make_cluster_certificates,
     make_relay_certificate,
 )
-from jupyter_offload.keeper.relay.hub_file import hub_configuration
 from jupyter_offload.relay.client import RelayClient, sign_with
 
 from ..workspace import until

@@ -108,4 +108,6 @@ def patterns_of(certificate: Mapping[str, Any] | None) -> tuple[str, ...]:
 def is_revoked(patterns: Iterable[str], revoked: Iterable[str]) -> bool:
     """Whether a certificate with these patterns is revoked: one of them is listed, or covered by what is."""
     listed = set(revoked)
-    return any(p in listed or any_allows(listed, p.removesuffix("*") + "x" if p.endswith("-*") else p) for p in patterns)
+    return any(
+        p in listed or any_allows(listed, p.removesuffix("*") + "x" if p.endswith("-*") else p) for p in patterns
+    )

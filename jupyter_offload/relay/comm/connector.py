@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import ssl
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from distributed.comm.core import Comm, CommClosedError, Connector, FatalCommClosedError
@@ -11,13 +14,17 @@ from distributed.comm.tcp import MAX_BUFFER_SIZE
 from ..names import Kind, Target, any_allows, is_peer_name, patterns_of, server_name
 from . import revocations
 from .comms import PREFIX, SessionComm, SplicedComm
-from .dialing import dial, endpoints, secure, shuffled, why
+from .dialing import Backoff, Endpoint, RelayUnreachable, dial, endpoints, nobody_leads, secure, shuffled, why
 from .paths import Dialler
 from .secure import HANDSHAKE_TIMEOUT_S, SecureStream
 from .security import cluster_of
 from .settings import Settings, settings
 
+log = logging.getLogger("distributed.relay")
+
 LOCAL = PREFIX + "dialled"
+#: How long one attempt waits for a relay to come back. Dask's own timeout is mostly shorter.
+PATIENCE_S = 60.0
 
 
 class RelayConnector(Connector):  # type: ignore[misc]
@@ -37,10 +44,9 @@ class RelayConnector(Connector):  # type: ignore[misc]
         cluster = cluster_of(ssl_context)
         assert ssl_context is not None
         now = settings()
+        connect = self._session if now.resume_s and not peer.startswith("w-") else self._splice
         try:
-            if now.resume_s and not peer.startswith("w-"):
-                return await self._session(peer, cluster, ssl_context, now, deserialize)
-            return await self._splice(peer, cluster, ssl_context, now, deserialize)
+            return await _patiently(lambda: connect(peer, cluster, ssl_context, now, deserialize))
         except ssl.SSLCertVerificationError as error:
             raise FatalCommClosedError(f"{PREFIX}{peer}: {error.verify_message}") from error
         except (EOFError, OSError) as error:  # a TimeoutError is an OSError
@@ -64,7 +70,7 @@ class RelayConnector(Connector):  # type: ignore[misc]
         return comm
 
     async def _splice(self, peer: str, cluster: str, context: ssl.SSLContext, now: Settings, deserialize: bool) -> Comm:
-        problems: list[str] = []
+        problems: dict[Endpoint, Exception] = {}
         for endpoint in shuffled(await endpoints(now)):
             try:
                 # The hello of Dask's own TLS carries the name that the relay routes by.
@@ -75,7 +81,7 @@ class RelayConnector(Connector):  # type: ignore[misc]
             except ssl.SSLCertVerificationError:
                 raise
             except OSError as error:  # this relay does not know the peer: another one may
-                problems.append(f"{endpoint}: {why(error)}")
+                problems[endpoint] = error
                 continue
             try:
                 patterns = check_peer(stream.socket.getpeercert(), peer, cluster)
@@ -85,7 +91,24 @@ class RelayConnector(Connector):  # type: ignore[misc]
             comm = SplicedComm(stream, LOCAL, PREFIX + peer, deserialize)
             revocations.of(cluster).watch(comm, patterns)
             return comm
-        raise OSError(f"no relay leads there now; {'; '.join(problems)}")
+        raise nobody_leads(peer, problems)
+
+
+async def _patiently(connect: Callable[[], Awaitable[Comm]]) -> Comm:
+    """Connect as soon as a relay can be reached, within ``PATIENCE_S``.
+
+    Dask itself tries again, after pauses that double without bound, so that everybody would be late after an outage.
+    """
+    backoff = Backoff()
+    deadline = asyncio.get_running_loop().time() + PATIENCE_S
+    while True:
+        try:
+            return await connect()
+        except RelayUnreachable as error:
+            if asyncio.get_running_loop().time() > deadline:
+                raise
+            log.info("%s", why(error))
+            await backoff.pause()
 
 
 def peer_of(address: str) -> str:

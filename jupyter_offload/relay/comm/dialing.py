@@ -23,6 +23,10 @@ RESOLVE_TIMEOUT_S = 5.0
 _NUMERIC = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
 
 
+class RelayUnreachable(OSError):
+    """No relay can be reached from here now: there is no way, or nobody listens."""
+
+
 @dataclass(frozen=True)
 class Endpoint:
     """One relay process as the network knows it."""
@@ -39,7 +43,7 @@ async def endpoints(settings: Settings) -> list[Endpoint]:
     """Return every relay behind the configured addresses.
 
     Raises:
-        OSError: no name can be resolved now.
+        RelayUnreachable: no name can be resolved now.
     """
     found: dict[Endpoint, None] = {}
     problems: list[OSError] = []
@@ -49,7 +53,7 @@ async def endpoints(settings: Settings) -> list[Endpoint]:
         except OSError as error:
             problems.append(error)
     if not found:
-        raise OSError(f"no address of the relay is known: {problems[0]}") from problems[0]
+        raise RelayUnreachable(f"no address of the relay is known: {problems[0]}") from problems[0]
     return list(found)
 
 
@@ -69,7 +73,7 @@ async def dial(endpoint: Endpoint, server_name: str | None = None) -> socket.soc
     """Return a connection to one relay; with a server name, its hello has been sent on it.
 
     Raises:
-        OSError: it cannot be reached.
+        RelayUnreachable: it cannot be reached.
     """
     loop = asyncio.get_running_loop()
     one = socket.socket(endpoint.family, socket.SOCK_STREAM)
@@ -82,11 +86,22 @@ async def dial(endpoint: Endpoint, server_name: str | None = None) -> socket.soc
                 await loop.sock_sendall(one, client_hello(server_name))
     except TimeoutError as error:
         one.close()
-        raise OSError(errno.ETIMEDOUT, f"no answer in {CONNECT_TIMEOUT_S:g} s") from error
+        raise RelayUnreachable(errno.ETIMEDOUT, f"no answer in {CONNECT_TIMEOUT_S:g} s") from error
+    except OSError as error:
+        one.close()
+        raise RelayUnreachable(error.errno, error.strerror) from error
     except BaseException:
         one.close()
         raise
     return one
+
+
+def nobody_leads(target: str, problems: dict[Endpoint, Exception]) -> OSError:
+    """Return the error of somebody whom no relay leads to ``target``: what went wrong at each."""
+    unreachable = all(isinstance(problem, RelayUnreachable) for problem in problems.values())
+    kind = RelayUnreachable if unreachable else OSError
+    told = "; ".join(f"{endpoint}: {why(problem)}" for endpoint, problem in problems.items())
+    return kind(f"no relay leads to {target}: {told}")
 
 
 async def secure(

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from ..hello import ALERT_FIRST_BYTE
 from ..names import Kind, Target, server_name
-from .dialing import Backoff, Endpoint, dial, endpoints, shuffled, why
+from .dialing import Backoff, Endpoint, dial, endpoints, nobody_leads, shuffled, why
 from .path import start_path
 from .session import (
     END,
@@ -68,17 +68,17 @@ class Dialler:
         Raises:
             OSError: none leads there now.
         """
-        problems: list[str] = []
+        problems: dict[Endpoint, Exception] = {}
         for endpoint in shuffled(await endpoints(self._settings)):
             try:
                 await self._dial_one(endpoint)
             except (OSError, EOFError, ValueError) as error:
                 if isinstance(error, SessionLost):
                     raise
-                problems.append(f"{endpoint}: {why(error)}")
+                problems[endpoint] = error
             else:
                 return
-        raise OSError(f"no relay leads to {self._target}: {'; '.join(problems)}")
+        raise nobody_leads(self._target, problems)
 
     async def _dial_one(self, endpoint: Endpoint) -> None:
         session, number = self._session, self._paths

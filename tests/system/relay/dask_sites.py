@@ -22,7 +22,7 @@ from distributed import Client
 from distributed.security import Security
 from network import RELAY_ADDRESS, RELAY_PORT, Namespace, Network
 
-from jupyter_offload.keeper.certificates import (
+from jupyter_offload.relay.certificates import (
     ClusterCertificates,
     issue_job_certificate,
     make_cluster_certificates,

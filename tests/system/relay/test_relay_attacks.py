@@ -24,7 +24,7 @@ from distributed import Client, Scheduler, Worker
 from distributed.comm import connect, listen
 from distributed.comm.core import CommClosedError, FatalCommClosedError
 
-from jupyter_offload.keeper.certificates import (
+from jupyter_offload.relay.certificates import (
     ClusterCertificates,
     issue_job_certificate,
     make_cluster_certificates,

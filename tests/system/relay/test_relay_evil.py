@@ -18,7 +18,7 @@ from distributed.comm.core import Comm, CommClosedError, FatalCommClosedError
 from distributed.protocol import to_serialize
 from evil_relays import Impostor, Tap
 
-from jupyter_offload.keeper.certificates import (
+from jupyter_offload.relay.certificates import (
     ClusterCertificates,
     issue_job_certificate,
     make_cluster_certificates,

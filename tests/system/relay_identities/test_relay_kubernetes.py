@@ -14,7 +14,7 @@ import pytest
 import yaml
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from jupyter_offload.keeper.certificates import make_cluster_certificates, make_relay_certificate
+from jupyter_offload.relay.certificates import make_cluster_certificates, make_relay_certificate
 from jupyter_offload.relay.client import Lease, RelayClient, RelayRefused, RelayUnavailable, sign_with
 from tests.stack.kubernetes.client import Cluster, connect
 from tests.stack.kubernetes.tokens import signed_anew, signing_key

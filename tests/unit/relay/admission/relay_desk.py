@@ -19,8 +19,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import NameOID
 
-from jupyter_offload.keeper.certificates import make_relay_certificate
 from jupyter_offload.relay import proof
+from jupyter_offload.relay.certificates import make_relay_certificate
 from jupyter_offload.relay.client import RelayClient, sign_with
 from jupyter_offload.relay.hub.mistakes import read_config
 from jupyter_offload.relay.hub.service import Service

@@ -16,7 +16,7 @@ import yaml
 from pydantic import ValidationError
 from relay_desk import DOMAIN, document, make_cluster
 
-from jupyter_offload.keeper.certificates import make_relay_certificate
+from jupyter_offload.relay.certificates import make_relay_certificate
 from jupyter_offload.relay.hub import preflight
 from jupyter_offload.relay.hub.config import Limits, OidcIdentity, RelayConfig, prefix_of
 from jupyter_offload.relay.hub.limits import HubLimits

@@ -8,7 +8,7 @@ from pathlib import Path
 import dask.config
 import pytest
 
-from jupyter_offload.keeper.certificates import (
+from jupyter_offload.relay.certificates import (
     ClusterCertificates,
     issue_job_certificate,
     make_cluster_certificates,

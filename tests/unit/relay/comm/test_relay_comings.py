@@ -6,11 +6,13 @@ import asyncio
 import logging
 import socket
 
+import dask.config
 import pytest
 from dask_ends import Listening, ask, dial, until
 from distributed.comm import connect
 from distributed.comm.core import CommClosedError, FatalCommClosedError
 
+from jupyter_offload.relay.comm.connector import RelayConnector
 from jupyter_offload.relay.hub.limits import HubLimits
 
 
@@ -81,6 +83,29 @@ async def test_a_session_outlives_its_relay(relays, security) -> None:
         async with asyncio.timeout(20):
             assert await comm.read() == "while it is away"
         await comm.close()
+
+
+@pytest.mark.parametrize("name", ["scheduler", "w-j-1"])
+async def test_whoever_connects_while_the_relay_is_away_is_there_when_it_comes(relays, security, name) -> None:
+    """In one attempt: Dask's pauses between attempts grow with the outage."""
+    port = free_port()
+    relays.configure(("127.0.0.1", port))
+    arguments = security().get_connection_args("client")
+    connecting = asyncio.ensure_future(RelayConnector().connect(name, **arguments))
+    await asyncio.sleep(0.5)
+    assert not connecting.done()
+    await relays.start(port=port)
+    async with Listening(name, security("j" if name != "scheduler" else None)):
+        async with asyncio.timeout(20):
+            comm = await connecting
+        comm.abort()
+
+
+async def test_what_is_not_the_relays_absence_is_told_at_once(relays, security) -> None:
+    await relays.start()
+    relays.configure()
+    with dask.config.set({"relay.domain": "other.test"}), pytest.raises(CommClosedError, match="it knows no such peer"):
+        await RelayConnector().connect("scheduler", **security().get_connection_args("client"))
 
 
 async def test_a_relay_that_drains_hands_over_to_its_successor(relays, security) -> None:

@@ -9,7 +9,7 @@ import pytest
 from relay_ends import Relay, start
 from tornado.iostream import IOStream
 
-from jupyter_offload.keeper.certificates import (
+from jupyter_offload.relay.certificates import (
     ClusterCertificates,
     issue_job_certificate,
     make_cluster_certificates,

@@ -14,7 +14,7 @@ from typing import Any
 
 from tornado.iostream import IOStream
 
-from jupyter_offload.keeper.certificates import ClusterCertificates
+from jupyter_offload.relay.certificates import ClusterCertificates
 from jupyter_offload.relay.hello import client_hello
 from jupyter_offload.relay.hub.hub import Hub
 from jupyter_offload.relay.hub.limits import HubLimits

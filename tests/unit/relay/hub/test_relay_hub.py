@@ -15,7 +15,7 @@ from tornado.httpserver import HTTPServer
 from tornado.iostream import IOStream
 from tornado.web import Application, RequestHandler
 
-from jupyter_offload.keeper.certificates import make_relay_certificate
+from jupyter_offload.relay.certificates import make_relay_certificate
 from jupyter_offload.relay.hello import ALERT_BUSY, ALERT_UNKNOWN, client_hello
 from jupyter_offload.relay.hub.events import Events
 from jupyter_offload.relay.hub.hub import Hub
