@@ -135,7 +135,7 @@ def test_a_runtime_folder_on_a_network_or_with_a_long_path(monkeypatch: pytest.M
 def test_clocks_that_differ(monkeypatch: pytest.MonkeyPatch) -> None:
     assert one(doctor_host.clock()).state == "ok"
     real = time.time
-    monkeypatch.setattr(doctor_host.time, "time", lambda: real() - 7200)
+    monkeypatch.setattr(doctor_host.time, "time", lambda: real() - 7230)
     finding = one(doctor_host.clock())
     assert finding.state == "warning"
     assert "2 h" in finding.message
