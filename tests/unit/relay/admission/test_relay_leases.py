@@ -252,6 +252,7 @@ async def test_a_full_disk_refuses_new_clusters_and_ends_no_old_one(
             with pytest.raises(RelayUnavailable, match="disk takes nothing"):
                 await client.admit(new.ca_pem, new.sign, 60)
             assert await client.describe(new.name) is None
+            assert relay.service._registry.clusters() == [old.name]
             with pytest.raises(RelayUnavailable, match="disk takes nothing"):
                 await client.revoke(old.name, "w-a-*")
             status = await client.describe(old.name)
