@@ -302,13 +302,15 @@ def _open_files(pid: int) -> set[str]:
 
 
 def _check_permitted() -> None:
+    if sys.platform != "linux" or os.geteuid() != 0:
+        raise NotPermitted("network namespaces need Linux and root")
     name = f"offload-{os.getpid()}-probe"
     try:
         command("ip", "netns", "add", name)
     except RuntimeError as error:
-        if os.geteuid() == 0 and "Operation not permitted" not in str(error):
+        if "Operation not permitted" not in str(error):
             raise
-        raise NotPermitted(f"network namespaces need root with CAP_NET_ADMIN and CAP_SYS_ADMIN: {error}") from error
+        raise NotPermitted(f"network namespaces need CAP_NET_ADMIN and CAP_SYS_ADMIN: {error}") from error
     command("ip", "netns", "delete", name)
 
 
