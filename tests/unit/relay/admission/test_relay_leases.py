@@ -293,6 +293,16 @@ async def test_peers_of_all_clusters_of_an_identity_are_bounded_together(tmp_pat
         assert not last.reader.at_eof()
 
 
+async def test_nothing_is_kept_of_an_identity_without_clusters(place: Place) -> None:
+    one, two = make_cluster(), make_cluster()
+    await place.admit(one)
+    await place.admit(two)
+    await place.leases.withdraw(one.name, ME)
+    assert list(place.registry._accounts) == [ME]
+    await place.leases.withdraw(two.name, ME)
+    assert place.registry._accounts == {}
+
+
 async def test_a_reload_changes_quotas_of_clusters_that_are_there(place: Place) -> None:
     cluster = make_cluster()
     await place.admit(cluster)
