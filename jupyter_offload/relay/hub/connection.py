@@ -75,8 +75,6 @@ class Farewells:
     def say(self, one: Connection, last_words: bytes) -> None:
         """Send an alert, as far as the socket takes it, and close."""
         with contextlib.suppress(OSError):
-            one.sock.recv_into(_SCRATCH)  # the hello, if it is still there
-        with contextlib.suppress(OSError):
             one.sock.send(last_words)
         self.see_off(one)
 

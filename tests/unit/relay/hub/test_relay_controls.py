@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from relay_ends import End, number, until
+from relay_ends import End, number, until, within
 
 from jupyter_offload.relay.hello import ALERT_UNKNOWN
 from jupyter_offload.relay.hub.registry import ClusterLimits
@@ -124,6 +124,41 @@ async def test_a_peer_that_chatters_is_refused(relay, worker) -> None:
     peer = await relay.register("w-one-a", worker)
     await peer.send(b'{"op": "ping"}\n' * 2000)
     assert b'"bad-request"' in await peer.rest()
+
+
+async def test_what_openssl_has_read_already_is_not_forgotten(relay, worker) -> None:
+    """The last line is in the middle of a record, so nothing more comes that would wake the relay."""
+    peer = await relay.register("w-one-a", worker)
+    ping = b'{"op": "ping"}\n'
+    filler = b'{"op": "' + b"x" * 1000 + b'"}\n'
+    whole = filler * (32768 // len(filler))
+    peer.writer.write(b'{"op": ""}\n')
+    peer.writer.write(whole + b" " * (32768 - len(whole) - len(ping)) + ping)
+    assert await peer.hear() == {"op": "pong"}
+
+
+async def test_who_is_refused_in_the_handshake_reads_why(relay, foreign) -> None:
+    """Also when it has sent more by then, which would make a plain close a reset."""
+    context = ssl.create_default_context(cafile=str(relay.authority))
+    context.check_hostname = False
+    context.load_cert_chain(foreign.scheduler_file)
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = context.wrap_bio(incoming, outgoing, server_hostname=f"{relay.cluster}.l.relay.test")
+    with pytest.raises(ssl.SSLWantReadError):
+        tls.do_handshake()
+    end = await relay.raw(outgoing.read())
+    while True:
+        incoming.write(await within(end.reader.read(1 << 16)))
+        try:
+            tls.do_handshake()
+            break
+        except ssl.SSLWantReadError:
+            continue
+    tls.write(json.dumps(request()).encode() + b"\n")
+    await end.send(outgoing.read())
+    incoming.write(await within(end.reader.read(-1)))
+    with pytest.raises(ssl.SSLError, match=r"(?i)unknown.ca"):
+        tls.read(1)
 
 
 async def test_a_live_name_cannot_be_taken(relay, worker) -> None:

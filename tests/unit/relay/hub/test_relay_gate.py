@@ -153,6 +153,7 @@ async def test_without_descriptors_it_waits_and_goes_on(relay, monkeypatch) -> N
     assert await silent.rest() == b""  # gives its descriptor to others
     assert await reaches(relay, end)
     assert number(relay.hub, "accept_errors_total") == 2
+    assert number(relay.hub, "dropped_total", stage="silent", reason="evicted") == 1
 
 
 async def test_it_listens_on_every_address_of_a_name(relay_files, certificates) -> None:

@@ -215,6 +215,7 @@ async def test_withdrawing_cuts_everything_at_once(relay, worker) -> None:
     await relay.to(Kind.session, "w-one-a")
     await peer.hear()
     assert relay.registry.withdraw(relay.cluster) == 3
+    assert number(relay.hub, "pending") == 0
     assert await near.rest() == await far.rest() == b""
     assert await peer.ended()
     assert relay.registry.describe(relay.cluster) is None
