@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import os
 import re
 import ssl
 import time
@@ -256,7 +257,7 @@ class RelayClient:
                     "Give the name that is its domain in its own configuration.",
                 )  # fmt: skip
             cause = cause.__cause__ or cause.__context__
-        why = str(error) or type(error).__name__
+        why = _why(error)
         return RelayUnavailable("unreachable", f"The relay at {self._address} cannot be reached: {why.rstrip('.')}.")
 
     def _problem(self, answer: httpx.Response) -> RelayError:
@@ -275,6 +276,16 @@ class RelayClient:
             "no-relay", f"What answers at {self._address} is no relay: HTTP {answer.status_code}.",
             "Look whether the address is right, and whether a proxy stands between.",
         )  # fmt: skip
+
+
+def _why(error: BaseException) -> str:
+    """Return what the system says, which lies below what the library makes of it."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno is not None and not isinstance(cause, ssl.SSLError):
+            return os.strerror(cause.errno) if cause.errno > 0 else str(cause.strerror)
+        cause = cause.__cause__ or cause.__context__
+    return str(error) or type(error).__name__
 
 
 def _fingerprint(ca_pem: str) -> str:

@@ -22,10 +22,7 @@ class Revocations:
         self._comms: weakref.WeakKeyDictionary[Comm, tuple[str, ...]] = weakref.WeakKeyDictionary()
 
     def update(self, names: Iterable[str]) -> None:
-        """Take in the whole list; connections with what is on it are cut.
-
-        Names only ever come, since two relays may be told at different moments.
-        """
+        """Take in names that are revoked besides; connections with them are cut. A name never ceases to be revoked."""
         new = frozenset(names) - self._names
         if not new:
             return

@@ -196,8 +196,12 @@ class Gate:
         if name is None:
             self._counters.refused("no-hello")
             arrival.connection.close()
-        else:
+            return
+        try:
             self._route(arrival.connection, name, needed)
+        except BaseException:  # a fault of ours, which the loop logs: nobody is to wait for it in vain
+            arrival.connection.close()
+            raise
 
     def _look_later(self, arrival: _Arrival) -> None:
         """Part of a hello is here. A reader would now be called again and again, since looking takes nothing away."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from .config import Quota, QuotaFor
 from .events import Events
 from .problems import Problem, bad_request
-from .registry import ClusterLimits, Registry
+from .registry import ClusterLimits, Registry, merged
 from .store import LeaseStore, StoredLease
 
 LOOK_S = 1.0
@@ -202,7 +202,7 @@ class Leases:
                 self._registry.withdraw(stored.cluster)
             return
         if known is not None:  # two may have revoked at the same time
-            stored = replace(stored, revoked=tuple(sorted({*known.stored.revoked, *stored.revoked})))
+            stored = replace(stored, revoked=merged(known.stored.revoked, stored.revoked))
         now = self._clock()
         confirmed_s = min(stored.confirmed_until - time.time(), stored.lease_s)
         try:
@@ -253,9 +253,8 @@ class Leases:
             if not confirmed:
                 confirmed_ends = known.confirmed_ends
                 ends = max(known.ends, min(ends, confirmed_ends + known.stored.lease_s))
-        everything = tuple(sorted({*before, *revoked}))
         stored = StoredLease(
-            cluster, identity, ca_pem, lease_s, wall + ends - now, wall + confirmed_ends - now, everything
+            cluster, identity, ca_pem, lease_s, wall + ends - now, wall + confirmed_ends - now, merged(before, revoked)
         )
         return Lease(stored, ends, confirmed_ends)
 

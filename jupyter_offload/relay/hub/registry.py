@@ -172,7 +172,7 @@ class Registry:
     ) -> None:
         """Let a cluster in, or renew it: then its peers stay, and limits and identity are taken over.
 
-        ``revoked`` is added to what is revoked already; ``revoke`` gives the whole list.
+        ``revoked`` is added to what is revoked already (see ``merged``); ``revoke`` gives the whole list.
 
         Raises:
             ValueError: the PEM is not one CA certificate, or not the one that ``cluster`` is the fingerprint of.
@@ -188,7 +188,7 @@ class Registry:
         self._credit(known, identity)
         known.limits = limits
         if not set(revoked) <= set(known.revoked):
-            self.revoke(cluster, {*known.revoked, *revoked})
+            self.revoke(cluster, merged(known.revoked, revoked))
 
     def withdraw(self, cluster: str) -> int:
         """Put a cluster out and cut all that hangs on it; return how many connections that were."""
@@ -207,7 +207,7 @@ class Registry:
         return number
 
     def revoke(self, cluster: str, patterns: Collection[str]) -> None:
-        """Set the whole list of what is revoked; cut whoever is on it, and tell all others of the cluster.
+        """Set the whole list of what is revoked; cut whoever is on it, and tell all others of the cluster what is new.
 
         A cluster that is not admitted has nobody to cut; then nothing happens.
 
@@ -218,12 +218,15 @@ class Registry:
         known = self._clusters.get(cluster)
         if known is None:
             return
+        new = sorted(set(patterns) - set(known.revoked))
         known.revoked = tuple(sorted(set(patterns)))
+        if not new:
+            return
         number = _cut_revoked(known)
-        line = line_of({"op": "revoked", "names": known.revoked})
+        line = line_of({"op": "revoked", "names": new})
         for peer in list(known.peers.values()):
             peer.send(line)
-        self.events.log("revoked", cluster=cluster, connections=number, names=", ".join(known.revoked))
+        self.events.log("revoked", cluster=cluster, connections=number, names=", ".join(new))
 
     def describe(self, cluster: str) -> ClusterState | None:
         """Return what is known about a cluster; None when it is not admitted."""
@@ -290,8 +293,22 @@ def _der(ca_pem: str) -> bytes:
     return der
 
 
+def merged(known: Collection[str], said: Collection[str]) -> tuple[str, ...]:
+    """Return what is revoked, once ``said`` comes to what is known.
+
+    Whoever renews says everything that is still of use, so that where both no longer fit into a message, what is not said again
+    is of certificates that are over.
+    """
+    both = {*known, *said}
+    return tuple(sorted(both if _size(both) <= _REVOKED_BYTES else set(said)))
+
+
+def _size(patterns: Collection[str]) -> int:
+    return len(json.dumps(sorted(patterns)))
+
+
 def _check_revoked(patterns: Collection[str]) -> None:
-    size = len(json.dumps(sorted(patterns)))
+    size = _size(patterns)
     if size > _REVOKED_BYTES:
         raise ValueError(
             f"revoked: {len(patterns)} names are {size} bytes, more than {_REVOKED_BYTES}; revoke patterns"

@@ -52,6 +52,19 @@ async def test_a_tls_client_reads_the_alert_as_one(relay) -> None:
         await asyncio.open_connection("127.0.0.1", relay.port, ssl=context, server_hostname=f"nobody.{DOMAIN}")
 
 
+async def test_nobody_waits_for_a_fault_of_ours(relay, worker, monkeypatch, caplog) -> None:
+    await relay.register("w-one-a", worker)
+
+    def fail(*_) -> None:
+        raise RuntimeError("a fault")
+
+    monkeypatch.setattr(relay.hub._rendezvous, "connect", fail)
+    before = number(relay.hub, "open_connections")
+    assert await (await relay.to(Kind.connect, "w-one-a")).rest() == b""
+    assert number(relay.hub, "open_connections") == before
+    assert "a fault" in caplog.text
+
+
 async def test_a_hello_may_come_in_pieces(relay, worker) -> None:
     peer = await relay.register("w-one-a", worker)
     hello = client_hello(f"w-one-a.{relay.cluster}.s.{DOMAIN}")
