@@ -26,6 +26,9 @@ ADDRESS = "relay://scheduler"
 #: A relay that is there registers a scheduler in far less; only then is there something to tell.
 FIRST_PATIENCE_S = 5.0
 _LISTEN_AGAIN_S = 5.0
+#: ``comm`` has this default too, but where Dask's configuration is read anew, as in each fork, Dask's own comes first.
+_RETRIES = "distributed.comm.retry.count"
+_RETRY_COUNT = 2
 
 
 def use_relay_backend() -> None:
@@ -39,10 +42,15 @@ def use_relay_backend() -> None:
 
 def configure(relay: Relay) -> None:
     """Tell Dask in this process about the relay. What the user configured beyond that stays."""
-    dask.config.set({
-        "relay.addresses": list(relay.addresses), "relay.domain": relay.domain, "relay.ca-file": relay.ca_file,
+    settings: dict[str, Any] = {
+        "relay.addresses": list(relay.addresses),
+        "relay.domain": relay.domain,
+        "relay.ca-file": relay.ca_file,
         "relay.resume": relay.resume_s,
-    })  # fmt: skip
+    }
+    if dask.config.get(_RETRIES, None, config=dask.config.collect(paths=dask.config.paths)) is None:
+        settings[_RETRIES] = _RETRY_COUNT  # what breaks with the relay is still there a moment later
+    dask.config.set(settings)
 
 
 class RelayDoor:
