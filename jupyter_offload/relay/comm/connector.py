@@ -107,7 +107,7 @@ async def _patiently(connect: Callable[[], Awaitable[Comm]]) -> Comm:
         except RelayUnreachable as error:
             if asyncio.get_running_loop().time() > deadline:
                 raise
-            log.info("%s", why(error))
+            log.debug("%s", why(error))
             await backoff.pause()
 
 
