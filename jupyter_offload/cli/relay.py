@@ -29,7 +29,7 @@ def serve(arguments: argparse.Namespace) -> int:
     from ..relay.hub.preflight import checked_config
     from ..relay.hub.service import serve as serve_relay
 
-    output = _output(arguments)
+    output = output_of(arguments)
     path = _path(arguments)
     try:
         asyncio.run(serve_relay(path, checked_config(path), __version__))
@@ -48,7 +48,7 @@ def check_config(arguments: argparse.Namespace) -> int:
     from ..relay.hub.mistakes import BadConfig
     from ..relay.hub.preflight import checked_config, soon
 
-    output = _output(arguments)
+    output = output_of(arguments)
     if arguments.schema:
         output.raw(json.dumps(RelayConfig.model_json_schema(), indent=2) + "\n")
         return OK
@@ -71,7 +71,7 @@ def check_config(arguments: argparse.Namespace) -> int:
 
 def check(arguments: argparse.Namespace) -> int:
     """Look at a relay from here; status 1 if it cannot be used."""
-    output = _output(arguments)
+    output = output_of(arguments)
     try:
         address, domain = split_address(arguments.address, arguments.domain)
     except OffloadError as error:
@@ -89,7 +89,8 @@ def check(arguments: argparse.Namespace) -> int:
 
 
 # ------------------------------------------------------------ the configuration
-def _output(arguments: argparse.Namespace) -> Output:
+def output_of(arguments: argparse.Namespace) -> Output:
+    """Return where a command without a keeper speaks."""
     return Output(as_json=getattr(arguments, "json", False))
 
 
@@ -123,6 +124,12 @@ def split_address(address: str, domain: str | None) -> tuple[tuple[str, int], st
         raise BadInput(ProblemCode.invalid, f"ADDRESS: {address!r} is not host:port.", field="ADDRESS",
                        hint="Write for example relay.example.org:443")  # fmt: skip
     return (host, int(port)), (domain or host).lower()
+
+
+def host_port(address: tuple[str, int]) -> str:
+    """Return an address as people write it."""
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 async def _look(address: tuple[str, int], domain: str, ca_file: str | None) -> list[Finding]:
@@ -183,9 +190,8 @@ async def _certificate(address: tuple[str, int], domain: str, ca_file: str | Non
 async def _health(address: tuple[str, int], domain: str, ca_file: str | None) -> Finding:
     from ..relay.client import RelayClient, RelayError
 
-    host = f"[{address[0]}]" if ":" in address[0] else address[0]
     ca = Path(ca_file) if ca_file else None
-    async with RelayClient(f"{host}:{address[1]}", domain, ca_file=ca, timeout_s=_TIMEOUT_S) as client:
+    async with RelayClient(host_port(address), domain, ca_file=ca, timeout_s=_TIMEOUT_S) as client:
         try:
             health = await client.health()
         except RelayError as error:

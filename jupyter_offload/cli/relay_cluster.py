@@ -16,7 +16,7 @@ from .. import __version__
 from ..api.problems import BadInput, Broken, OffloadError, ProblemCode
 from . import BAD_INPUT, FAILED, INTERRUPTED, OK
 from .output import Output
-from .relay import split_address
+from .relay import host_port, output_of, split_address
 
 if TYPE_CHECKING:
     from ..relay.client import RelayClient
@@ -30,10 +30,10 @@ _AGAIN_S = 5.0
 
 def credentials(arguments: argparse.Namespace) -> int:
     """Make an authority for a cluster, and a folder with certificate and Dask configuration for everybody in it."""
-    output = _output(arguments)
+    output = output_of(arguments)
     try:
         address, domain = split_address(arguments.address, arguments.domain)
-        made = _make(Path(arguments.folder), _host_port(address), domain, arguments)
+        made = _make(Path(arguments.folder), host_port(address), domain, arguments)
     except OffloadError as error:
         output.error(error)
         return BAD_INPUT
@@ -63,7 +63,7 @@ def bundle(arguments: argparse.Namespace) -> int:
     """Write the one file that an environment with distributed alone needs on PYTHONPATH."""
     from ..relay.bundle import write_bundle
 
-    output = _output(arguments)
+    output = output_of(arguments)
     try:
         write_bundle(Path(arguments.file), __version__)
     except OSError as error:
@@ -71,15 +71,6 @@ def bundle(arguments: argparse.Namespace) -> int:
                             hint="Choose another place."))  # fmt: skip
         return FAILED
     return OK
-
-
-def _output(arguments: argparse.Namespace) -> Output:
-    return Output(as_json=getattr(arguments, "json", False))
-
-
-def _host_port(address: tuple[str, int]) -> str:
-    host, port = address
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 # ------------------------------------------------------------ credentials
@@ -135,7 +126,7 @@ def _configuration(folder: Path, role: str, address: str, domain: str, own_autho
 def _with_relay(arguments: argparse.Namespace, work: Callable[[Output, RelayClient], Awaitable[int]]) -> int:
     from ..relay.client import RelayClient, RelayError
 
-    output = _output(arguments)
+    output = output_of(arguments)
 
     async def run() -> int:
         if arguments.address.startswith("/"):
@@ -145,7 +136,7 @@ def _with_relay(arguments: argparse.Namespace, work: Callable[[Output, RelayClie
             address, domain = arguments.address, arguments.domain.lower()
         else:
             found, domain = split_address(arguments.address, arguments.domain)
-            address = _host_port(found)
+            address = host_port(found)
         ca_file = Path(arguments.ca_file) if arguments.ca_file else None
         token = (lambda: Path(arguments.token_file).read_text().strip()) if arguments.token_file else None
         async with RelayClient(address, domain, ca_file=ca_file, token=token) as client:

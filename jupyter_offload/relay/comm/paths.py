@@ -86,11 +86,7 @@ class Dialler:
         one = await dial(endpoint, self._target)
         try:
             async with asyncio.timeout(ANSWER_TIMEOUT_S):
-                mine = (
-                    proof(session.secret, b"dialer", session.id, number, session.received)
-                    if session.secret
-                    else NO_PROOF
-                )
+                mine = session.own_proof(b"dialer", number)
                 loop = asyncio.get_running_loop()
                 await loop.sock_sendall(one, OPENING.pack(session.id, number, session.received, mine))
                 received = await self._answer(one, number)
@@ -189,9 +185,7 @@ class Sessions:
     async def _agree(self, one: socket.socket, endpoint: Endpoint, session: Session, number: int) -> None:
         """Answer an opening."""
         session.paths = number  # of two openings at once the later one counts
-        mine = NO_PROOF
-        if session.secret:
-            mine = proof(session.secret, b"listener", session.id, number, session.received)
+        mine = session.own_proof(b"listener", number)
         session.leave_path()
         session.on_path_lost = lambda _, silent: self._lost(session, endpoint, silent)
         answer = FRAME.pack(RESUME, RESUMED.size) + RESUMED.pack(session.received, mine)

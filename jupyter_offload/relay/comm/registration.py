@@ -42,9 +42,8 @@ class Refused(Exception):
 class Control:
     """One control connection, from its beginning to its end."""
 
-    def __init__(self, stream: IOStream, endpoint: Endpoint) -> None:
+    def __init__(self, stream: IOStream) -> None:
         self._stream = stream
-        self.endpoint = endpoint
         self._keepalive_s = 10.0
 
     @classmethod
@@ -61,7 +60,7 @@ class Control:
         except ssl.CertificateError:
             stream.close()
             raise
-        return cls(stream, endpoint)
+        return cls(stream)
 
     async def register(self, name: str, instance: str) -> dict[str, Any]:
         """Take the name; return the relay's answer.

@@ -166,6 +166,10 @@ class Session:
             self._path.resume_reading()
 
     # ------------------------------------------------------------ paths
+    def own_proof(self, role: bytes, number: int) -> bytes:
+        """Return what shows the other end that a path is ours; nothing can before the secret is agreed."""
+        return proof(self.secret, role, self.id, number, self.received) if self.secret else NO_PROOF
+
     @property
     def connected(self) -> bool:
         """Whether there is a path now."""
