@@ -56,8 +56,8 @@ class SimulatedBackend(Backend):
     async def observe(self, clusters: Sequence[ClusterContext]) -> Mapping[str, WorkersSeen]:
         return {c.id: WorkersSeen(workers=[_worker(c, i) for i in range(c.handle.get("workers", 0))]) for c in clusters}
 
-    async def cancel(self, cluster: ClusterContext) -> bool:
-        return True
+    async def cancel(self, cluster: ClusterContext) -> Sequence[str]:
+        return ()
 
     async def find_owned(self, owner: str) -> Sequence[Owned]:
         return []

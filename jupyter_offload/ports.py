@@ -30,7 +30,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, ClassVar, Protocol
 
-from .api.models import Capacity, ClusterSpec, Finding, Health, Preview, Profile, SiteDefinition, Worker
+from .api.models import Capacity, ClusterSpec, Finding, Health, Preview, Profile, Reason, SiteDefinition, Worker
 
 #: Opaque state of a backend for one cluster, JSON-serialisable; saved in the record.
 Handle = dict[str, Any]
@@ -40,6 +40,8 @@ SaveHandle = Callable[[Handle], Awaitable[None]]
 class Capability(StrEnum):
     """Optional powers, declared and not discovered by failure."""
 
+    own_scheduler = "own-scheduler"  # the site runs the scheduler too, so that the keeper starts none
+    unencrypted = "unencrypted"  # no TLS between client, scheduler and workers; shown wherever the site is
     scale_down_choice = "scale-down-choice"  # can stop exactly the workers it is told to
     local_workers = "local-workers"  # the scheduler's own supervisor forks the workers
     dial_out = "dial-out"  # nothing can connect to the workers, so that they need a relay
@@ -118,11 +120,16 @@ class DialOut(Protocol):
 
 @dataclass(frozen=True)
 class ClusterContext:
-    """What a backend may know about a cluster."""
+    """What a backend may know about a cluster.
+
+    ``owner`` is a random name of the user's data folder, the same for every keeper of it: 16 lower-case letters and digits.
+    Label with it whatever is made at the site. ``user`` is for people: not unique, and any text.
+    """
 
     id: str
     name: str
     owner: str
+    user: str
     spec: ClusterSpec
     profile: Profile
     handle: Handle
@@ -135,17 +142,20 @@ class WorkersSeen:
     """What a site shows of one cluster's workers.
 
     ``visible`` is false when the site could not be asked; ``workers`` is then meaningless, not empty.
-    ``problem`` is why the site refuses or loses workers, as a sentence for the card.
+    ``problem`` is why workers are missing, for the card: what most of them wait for, or why the site refuses or loses them.
+    A worker that the site lost is reported as ``lost`` (with code, message and hint) until ``submit`` has replaced it.
+    ``halted`` says that too many were lost in a row: no more are started until another number of workers is asked for.
     """
 
     visible: bool = True
     workers: Sequence[Worker] = ()
-    problem: str | None = None
+    problem: Reason | None = None
+    halted: bool = False
 
 
 @dataclass(frozen=True)
 class Owned:
-    """Something at a site that carries our labels: what a sweep may delete."""
+    """Something at a site that carries our labels: what a sweep may delete. ``what`` names it for people."""
 
     cluster_id: str
     what: str
@@ -161,6 +171,15 @@ class Backend(ABC):
     def __init__(self, site: SiteDefinition) -> None:
         self.site = site
 
+    @classmethod
+    async def discover(cls, definition: SiteDefinition) -> Sequence[SiteDefinition] | None:
+        """Return the sites that a definition stands for, where it describes a place with several; None for a site itself.
+
+        Raises:
+            OffloadError: the place cannot be asked now; the sites found before stay.
+        """
+        return None
+
     @abstractmethod
     async def health(self) -> Health:
         """Return whether the site can take work now. Never raises for a site that is merely down."""
@@ -168,6 +187,14 @@ class Backend(ABC):
     @abstractmethod
     async def capacity(self) -> Capacity:
         """Return what the site has and what is free; None for what cannot be known."""
+
+    async def unavailable(self) -> Mapping[str, str]:
+        """Return the profiles that cannot be had now, by name, each with the reason as a sentence."""
+        return {}
+
+    def architectures(self) -> Sequence[str]:
+        """Return the architectures of the site's nodes as last seen, such as ``amd64``; empty where they are not known."""
+        return ()
 
     @abstractmethod
     async def check(self) -> Sequence[Finding]:
@@ -186,12 +213,24 @@ class Backend(ABC):
         """Return what the site shows, by cluster id, with one look for all."""
 
     @abstractmethod
-    async def cancel(self, cluster: ClusterContext) -> bool:
-        """Delete everything of this cluster; True once the site confirms that nothing is left. Idempotent."""
+    async def cancel(self, cluster: ClusterContext) -> Sequence[str]:
+        """Delete everything of this cluster, found by its labels and not only by its handle. Idempotent.
+
+        Returns:
+            What the site still holds, as people may read it; empty once the site confirms that nothing is left.
+        """
 
     @abstractmethod
     async def find_owned(self, owner: str) -> Sequence[Owned]:
-        """Return everything at the site that carries this owner's labels, known to the keeper or not."""
+        """Return everything at the site that carries this owner's label, known to the keeper or not.
+
+        Raises:
+            OffloadError: the site cannot be asked.
+        """
+
+    async def delete_owned(self, owned: Owned) -> bool:
+        """Delete something that ``find_owned`` returned; True once the site confirms that it is gone. Idempotent."""
+        return True
 
     async def close(self) -> None:  # noqa: B027  (optional)
         """Release connections; the site keeps what it runs."""

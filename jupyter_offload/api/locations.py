@@ -11,6 +11,7 @@ import getpass
 import hashlib
 import os
 import platform
+import secrets
 import stat
 import tempfile
 from pathlib import Path
@@ -31,6 +32,31 @@ def owner_name() -> str:
         return getpass.getuser()
     except (KeyError, OSError):  # a container user without a passwd entry
         return f"uid-{os.getuid()}"
+
+
+def owner_id() -> str:
+    """Return the random name of this data folder, made on first use: what is left at sites is known by it.
+
+    A user name would not do: in containers all users have the same one, and the same paths.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    path = data_folder() / "owner-id"
+    try:
+        known = path.read_text().strip()
+    except FileNotFoundError:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        new = path.with_name(f".owner-id-{secrets.token_hex(8)}")
+        new.write_text(secrets.token_hex(8))
+        try:
+            os.link(new, path)  # whoever is first decides, whole or not at all
+        except FileExistsError:
+            pass
+        finally:
+            new.unlink()
+        known = path.read_text().strip()
+    return known
 
 
 def data_folder() -> Path:

@@ -89,6 +89,21 @@ class ReasonCode(StrEnum):
     workers_failing = "workers-failing"
     relay_unreachable = "relay-unreachable"
     relay_refused = "relay-refused"
+    no_capacity = "no-capacity"
+    node_not_ready = "node-not-ready"
+    access_denied = "access-denied"
+    quota_exceeded = "quota-exceeded"
+    site_refused = "site-refused"
+    site_silent = "site-silent"
+    site_queued = "site-queued"
+    queued_too_long = "queued-too-long"
+    image_failed = "image-failed"
+    files_missing = "files-missing"
+    not_connected = "not-connected"
+    worker_unreachable = "worker-unreachable"
+    version_mismatch = "version-mismatch"
+    ended_by_site = "ended-by-site"
+    left_at_site = "left-at-site"
     module_failed = "module-failed"
     cannot_see = "cannot-see"
     other_host = "other-host"
@@ -160,13 +175,19 @@ class Health(Model):
     message: str = ""
     hint: str | None = None
     checked_at: datetime | None = None
+    last_heard_at: datetime | None = Field(default=None, description="the site's last sign of life; null = unknown")
 
 
 class AcceleratorCapacity(Model):
-    """Pieces of one accelerator; ``free`` is null where nobody can know it."""
+    """Pieces of one accelerator; ``free`` is null where nobody can know it.
+
+    ``title`` is what people call it, such as ``A100``, ``A100 slice 1g.10gb`` or ``U50 FPGA``.
+    """
 
     resource: str
     model: str | None = None
+    kind: Literal["gpu", "gpu-slice", "fpga", "other"] = "other"
+    title: str = ""
     total: int | None = None
     free: int | None = None
 
@@ -179,7 +200,19 @@ class Capacity(Model):
     memory_total_bytes: int | None = None
     memory_free_bytes: int | None = None
     accelerators: list[AcceleratorCapacity] = []
+    source: Literal["measured", "site", "nominal"] = Field(
+        default="measured", description="measured here, told by the site, or only what its operator declared"
+    )
     expected_start_s: float | None = Field(default=None, description="how long a worker took to arrive of late")
+
+
+class WorkerImage(Model):
+    """What the workers of a site may run where that is not the kernel's own Python."""
+
+    name: str = Field(pattern=SLUG_PATTERN, description="lower-case letters, digits and '-', at most 40")
+    title: str = Field(default="", description="shown in lists; empty = the name")
+    image: str = Field(min_length=1, description="as the site wants it: a registry reference, a path, ...")
+    python: str = Field(default="python3", description="its Python with distributed, a name or a path in the image")
 
 
 class SiteDefinition(Model):
@@ -191,6 +224,7 @@ class SiteDefinition(Model):
     backend: str = Field(pattern=SLUG_PATTERN, description="the kind of site, such as 'local'")
     profiles: list[Profile] = Field(min_length=1, description="worker sizes, at least one")
     default_profile: str | None = Field(default=None, description="name of a profile; null = the first one")
+    images: list[WorkerImage] = Field(default=[], description="what workers may run, the default first")
     maximum_clusters: int = Field(default=20, ge=1, description="unfinished clusters of one user")
     options: dict[str, Any] = Field(default={}, description="what only this backend understands")
 
@@ -201,6 +235,9 @@ class SiteDefinition(Model):
             raise ValueError(f"profile names must differ, they are {', '.join(names)}")
         if self.default_profile is not None and self.default_profile not in names:
             raise ValueError(f"default_profile {self.default_profile!r} is not one of {', '.join(names)}")
+        images = [i.name for i in self.images]
+        if len(set(images)) != len(images):
+            raise ValueError(f"image names must differ, they are {', '.join(images)}")
         return self
 
 
@@ -213,9 +250,15 @@ class Site(Model):
     backend: str
     profiles: list[Profile]
     default_profile: str | None = None
+    images: list[WorkerImage] = []
     maximum_clusters: int
     health: Health
     capacity: Capacity
+    architectures: list[str] = Field(default=[], description="of its nodes, such as 'amd64'; empty = unknown")
+    unavailable: dict[str, str] = Field(
+        default={}, description="profiles that cannot be had now, by name, each with the reason as a sentence"
+    )
+    encrypted: bool = Field(default=True, description="whether TLS protects what clients and workers exchange")
 
 
 class SiteList(Model):
@@ -272,6 +315,7 @@ class ClusterSpec(Model):
     cores: int | None = Field(default=None, ge=1, le=1024, description="of one worker; null = the profile's")
     memory_bytes: Bytes | None = Field(default=None, description="of one worker; null = the profile's")
     environment: str | None = Field(default=None, description="kernelspec name or path of a Python; null = the default")
+    image: str | None = Field(default=None, description="name of one of the site's images; null = its first, if any")
     idle_timeout_s: Seconds | None = Field(default=None, description="null = the profile's default; 0 = never")
     lifetime_s: Seconds | None = Field(default=None, description="null = the profile's default; 0 = no end")
     env: EnvironmentVariables = Field(default={}, description="environment variables of workers and scheduler")
@@ -292,6 +336,18 @@ class ClusterChange(Model):
     adaptive: Adaptive | None = None
     idle_timeout_s: Seconds | None = None
     lifetime_s: Seconds | None = Field(default=None, description="counted from created_at")
+
+
+class WorkerStage(StrEnum):
+    """How far a worker at a remote site got, in this order."""
+
+    submitted = "submitted"  # the site's front end has the request
+    scheduled = "scheduled"  # a node was chosen
+    accepted = "accepted"  # the site took it and gave it a number
+    queued = "queued"  # it waits in the site's own queue
+    started = "started"  # its container or job runs
+    registered = "registered"  # it found the scheduler
+    proven = "proven"  # a timed round trip to it succeeded
 
 
 class WorkerState(StrEnum):
@@ -319,7 +375,15 @@ class Worker(Model):
     tasks_done: int = 0
     executing: int = 0
     restarts: int = 0
-    message: str | None = None
+    message: str | None = Field(default=None, description="why it waits or was lost, as a sentence")
+    code: ReasonCode | None = Field(default=None, description="the same for programs")
+    hint: str | None = None
+    stage: WorkerStage | None = Field(default=None, description="null = local, or unknown")
+    stage_since: datetime | None = None
+    deadline_at: datetime | None = Field(default=None, description="when this stage is given up")
+    site_id: str | None = Field(default=None, description="its number at the site, such as a job id")
+    round_trip_s: float | None = Field(default=None, description="of the first exchange with it")
+    versions: dict[str, str] = Field(default={}, description="of its Python and of what it shares with the scheduler")
 
 
 class WorkerCounts(Model):
@@ -373,6 +437,7 @@ class Cluster(Model):
     ends_with_server: bool = Field(default=False, description="the Hub ends this cluster together with the server")
     connectable: bool = Field(default=False, description="a client can connect now")
     dashboard: bool = Field(default=False, description="dashboards can be shown now")
+    encrypted: bool = Field(default=True, description="whether TLS protects what clients and workers exchange")
 
 
 class ClusterList(Model):

@@ -134,7 +134,7 @@ class Conformance(ABC):
         await until_connected(backend, saved.context, 0)
 
     async def test_cancel_leaves_nothing_and_is_idempotent(self, backend: Backend, make_context: MakeContext) -> None:
-        """True once the site confirms, and true again for what is gone; also for what never was."""
+        """Nothing is left once the site confirms, and again for what is gone; also for what never was."""
         saved = Saved(await make_context())
         assert await self._cancel(backend, saved.context)
         await backend.submit(saved.context, 2, saved)
@@ -192,6 +192,6 @@ class Conformance(ABC):
     @staticmethod
     async def _cancel(backend: Backend, context: ClusterContext) -> bool:
         deadline = time.monotonic() + PATIENCE_S
-        while not (confirmed := await backend.cancel(context)) and time.monotonic() < deadline:  # noqa: ASYNC110
+        while (left := await backend.cancel(context)) and time.monotonic() < deadline:
             await asyncio.sleep(0.1)
-        return confirmed
+        return not left

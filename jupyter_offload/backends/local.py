@@ -133,19 +133,19 @@ class LocalBackend(Backend):
             elif (began := self._starting.pop(key, None)) is not None and worker.state is WorkerState.connected:
                 self._took_s.append(now - began)
 
-    async def cancel(self, cluster: ClusterContext) -> bool:
+    async def cancel(self, cluster: ClusterContext) -> Sequence[str]:
         """End the workers. Without a control line their supervisor is over, and they with it."""
         self._starting = {key: at for key, at in self._starting.items() if key[0] != cluster.id}
         if cluster.control is None:
-            return True
+            return ()
         try:
             await cluster.control.call("scale", workers=0)
             async with asyncio.timeout(CANCEL_TIMEOUT_S):
-                while (await cluster.control.call("status", events_since=0))["workers"]:  # noqa: ASYNC110
+                while left := (await cluster.control.call("status", events_since=0))["workers"]:
                     await asyncio.sleep(0.05)
         except TimeoutError:
-            return False
-        return True
+            return [f"worker {w['name']}" for w in left]
+        return ()
 
     async def find_owned(self, owner: str) -> Sequence[Owned]:
         """Return nothing: local workers never outlive their supervisor, which the keeper itself looks after."""

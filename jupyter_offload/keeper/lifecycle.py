@@ -229,7 +229,10 @@ def _running(record: Record, seen: Observation, now: float, limits: Limits) -> A
     failing = record.notice is not None and record.notice.reason.code is ReasonCode.workers_failing
     if failing and record.notice is not None and connected == 0 and not begun:
         return _fail(record, record.notice.reason)
-    do = Do.submit if seen.held is not None and seen.held != wanted else Do.nothing
+    if seen.workers.halted and seen.workers.problem is not None and connected == 0 and not begun:
+        return _fail(record, seen.workers.problem)
+    asked_anew = not seen.workers.halted or wanted != record.workers_requested
+    do = Do.submit if seen.held is not None and seen.held != wanted and asked_anew else Do.nothing
     reason = _counts(connected, wanted, seen.workers.problem)
     new = phase is not Phase.running and now - (record.launched_at or now) < limits.first_look_s
     if not seen.workers.visible and not new:  # a site that was not looked at yet has not failed to answer
@@ -256,14 +259,16 @@ def count_starting(seen: WorkersSeen) -> int:
     return sum(w.state is WorkerState.starting for w in seen.workers)
 
 
-def _counts(connected: int, wanted: int, problem: str | None) -> Reason:
+def _counts(connected: int, wanted: int, problem: Reason | None) -> Reason:
     if wanted == 0:
         return _reason("no_workers_requested", "No workers are asked for.", "Scale it up to compute.")
     if connected >= wanted:
         return _reason("all_workers", f"{_workers(wanted)} connected.")
     code = "some_workers" if connected else "waiting_for_workers"
     message = f"{connected} of {_workers(wanted)} connected." if connected else f"Waiting for {_workers(wanted)}."
-    return _reason(code, f"{message} {problem}" if problem else message)
+    if problem is None:
+        return _reason(code, message)
+    return Reason(code=problem.code, message=f"{message} {problem.message}", hint=problem.hint)
 
 
 # ---------------------------------------------------------------- sentences

@@ -27,7 +27,7 @@ class Live:
     dashboard: bool = False
     surplus_since: float | None = None
     launch_error: Reason | None = None
-    problem: str | None = None  # why the site refused what was asked of it last
+    problem: Reason | None = None  # why the site refused what was asked of it last
     failures: int = 0  # rounds in a row that broke
 
     @property

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..api.models import Desired, TimelineEntry
+from ..api.models import Desired, Reason, ReasonCode, TimelineEntry
 from ..api.problems import NotFound, OffloadError
 from ..ports import Backend, Capability, ClusterContext, Handle, WorkersSeen
 from . import folders
@@ -279,7 +279,7 @@ class Reconciler:
             async with asyncio.timeout(SITE_TIMEOUT_S):
                 await backend.submit(context, workers, save)
         except (OffloadError, TimeoutError) as error:
-            live.problem = str(error) or f"The site did not answer within {SITE_TIMEOUT_S:.0f} s."
+            live.problem = _why(error)
             raise
         live.problem = None
         self.eyes.wake(record.spec.site)
@@ -292,7 +292,7 @@ class Reconciler:
         backend = self._backend(record.spec.site)
         if backend is not None:
             async with asyncio.timeout(SITE_TIMEOUT_S):
-                if not await backend.cancel(context_of(record, None, self.relays.dial_out(record))):
+                if await backend.cancel(context_of(record, None, self.relays.dial_out(record))):
                     return
         await self.relays.give_back(record)
         await self._store.update(record.id, lambda r: (r.model_copy(update={"cleaned": True}), ()))
@@ -345,3 +345,15 @@ class Reconciler:
             for task in (waiting, woken):
                 task.cancel()
             await asyncio.gather(waiting, woken, return_exceptions=True)
+
+
+def _why(error: OffloadError | TimeoutError) -> Reason:
+    """Return why a site did not do what was asked of it, for the card."""
+    if not isinstance(error, OffloadError):
+        return Reason(
+            code=ReasonCode.cannot_see, message=f"The site did not answer within {SITE_TIMEOUT_S:.0f} s.",
+            hint="It is asked again; nothing was ended.",
+        )  # fmt: skip
+    known = {code.value: code for code in ReasonCode}
+    otherwise = ReasonCode.cannot_see if error.transient else ReasonCode.site_refused
+    return Reason(code=known.get(error.code.value, otherwise), message=error.message, hint=error.hint)

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ..api import locations
 from ..ports import Backend, Capability, ClusterContext, DialOut, SchedulerControl, WorkersSeen
 from .lifecycle import NOT_SEEN
 from .store.records import Record
@@ -20,8 +21,8 @@ LOOK_TIMEOUT_S = 30.0
 def context_of(record: Record, control: SchedulerControl | None, dial_out: DialOut | None = None) -> ClusterContext:
     """Return what a backend may know about a cluster."""
     return ClusterContext(
-        id=record.id, name=record.name, owner=record.owner, spec=record.spec, profile=record.profile,
-        handle=record.handle, control=control, dial_out=dial_out,
+        id=record.id, name=record.name, owner=locations.owner_id(), user=record.owner, spec=record.spec,
+        profile=record.profile, handle=record.handle, control=control, dial_out=dial_out,
     )  # fmt: skip
 
 

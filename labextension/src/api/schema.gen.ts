@@ -343,6 +343,8 @@ export interface components {
         /**
          * AcceleratorCapacity
          * @description Pieces of one accelerator; ``free`` is null where nobody can know it.
+         *
+         *     ``title`` is what people call it, such as ``A100``, ``A100 slice 1g.10gb`` or ``U50 FPGA``.
          */
         AcceleratorCapacity: {
             /**
@@ -351,12 +353,23 @@ export interface components {
              */
             free: number | null;
             /**
+             * Kind
+             * @default other
+             * @enum {string}
+             */
+            kind: "gpu" | "gpu-slice" | "fpga" | "other";
+            /**
              * Model
              * @default null
              */
             model: string | null;
             /** Resource */
             resource: string;
+            /**
+             * Title
+             * @default
+             */
+            title: string;
             /**
              * Total
              * @default null
@@ -412,6 +425,13 @@ export interface components {
              * @default null
              */
             memory_total_bytes: number | null;
+            /**
+             * Source
+             * @description measured here, told by the site, or only what its operator declared
+             * @default measured
+             * @enum {string}
+             */
+            source: "measured" | "site" | "nominal";
         };
         /**
          * Changes
@@ -454,6 +474,12 @@ export interface components {
              */
             dashboard: boolean;
             desired: components["schemas"]["Desired"];
+            /**
+             * Encrypted
+             * @description whether TLS protects what clients and workers exchange
+             * @default true
+             */
+            encrypted: boolean;
             /** @default null */
             end: components["schemas"]["End"] | null;
             /**
@@ -590,6 +616,12 @@ export interface components {
              * @default null
              */
             idle_timeout_s: number | null;
+            /**
+             * Image
+             * @description name of one of the site's images; null = its first, if any
+             * @default null
+             */
+            image: string | null;
             /**
              * Lifetime S
              * @description null = the profile's default; 0 = no end
@@ -819,6 +851,12 @@ export interface components {
              * @default null
              */
             hint: string | null;
+            /**
+             * Last Heard At
+             * @description the site's last sign of life; null = unknown
+             * @default null
+             */
+            last_heard_at: string | null;
             /**
              * Message
              * @default
@@ -1069,7 +1107,7 @@ export interface components {
          * @description Why a cluster is in its phase. Each code has an entry in ``docs/reference/reasons.md``.
          * @enum {string}
          */
-        ReasonCode: "accepted" | "scheduler-starting" | "waiting-for-workers" | "some-workers" | "all-workers" | "no-workers-requested" | "worker-restarted" | "worker-over-memory" | "workers-failing" | "relay-unreachable" | "relay-refused" | "module-failed" | "cannot-see" | "other-host" | "stop-requested" | "idle-timeout" | "lifetime-over" | "host-restarted" | "scheduler-start-failed" | "scheduler-start-timeout" | "scheduler-died" | "supervisor-died" | "server-ended" | "environment-unusable" | "site-missing" | "disk-full";
+        ReasonCode: "accepted" | "scheduler-starting" | "waiting-for-workers" | "some-workers" | "all-workers" | "no-workers-requested" | "worker-restarted" | "worker-over-memory" | "workers-failing" | "relay-unreachable" | "relay-refused" | "no-capacity" | "node-not-ready" | "access-denied" | "quota-exceeded" | "site-refused" | "site-silent" | "site-queued" | "queued-too-long" | "image-failed" | "files-missing" | "not-connected" | "worker-unreachable" | "version-mismatch" | "ended-by-site" | "left-at-site" | "module-failed" | "cannot-see" | "other-host" | "stop-requested" | "idle-timeout" | "lifetime-over" | "host-restarted" | "scheduler-start-failed" | "scheduler-start-timeout" | "scheduler-died" | "supervisor-died" | "server-ended" | "environment-unusable" | "site-missing" | "disk-full";
         /**
          * RelayWay
          * @description The relay through which workers that can only dial out are reached directly.
@@ -1092,6 +1130,12 @@ export interface components {
          * @description A place with workers as the user sees it: the definition with its health and capacity of now.
          */
         Site: {
+            /**
+             * Architectures
+             * @description of its nodes, such as 'amd64'; empty = unknown
+             * @default []
+             */
+            architectures: string[];
             /** Backend */
             backend: string;
             capacity: components["schemas"]["Capacity"];
@@ -1105,7 +1149,18 @@ export interface components {
              * @default
              */
             description: string;
+            /**
+             * Encrypted
+             * @description whether TLS protects what clients and workers exchange
+             * @default true
+             */
+            encrypted: boolean;
             health: components["schemas"]["Health"];
+            /**
+             * Images
+             * @default []
+             */
+            images: components["schemas"]["WorkerImage"][];
             /** Maximum Clusters */
             maximum_clusters: number;
             /** Name */
@@ -1114,6 +1169,14 @@ export interface components {
             profiles: components["schemas"]["Profile"][];
             /** Title */
             title: string;
+            /**
+             * Unavailable
+             * @description profiles that cannot be had now, by name, each with the reason as a sentence
+             * @default {}
+             */
+            unavailable: {
+                [key: string]: string;
+            };
         };
         /**
          * SiteDefinition
@@ -1137,6 +1200,12 @@ export interface components {
              * @default
              */
             description: string;
+            /**
+             * Images
+             * @description what workers may run, the default first
+             * @default []
+             */
+            images: components["schemas"]["WorkerImage"][];
             /**
              * Maximum Clusters
              * @description unfinished clusters of one user
@@ -1274,6 +1343,11 @@ export interface components {
              * @default null
              */
             address: string | null;
+            /**
+             * @description the same for programs
+             * @default null
+             */
+            code: components["schemas"]["ReasonCode"] | null;
             /** Cores */
             cores: number;
             /**
@@ -1283,10 +1357,21 @@ export interface components {
              */
             cpu_fraction: number;
             /**
+             * Deadline At
+             * @description when this stage is given up
+             * @default null
+             */
+            deadline_at: string | null;
+            /**
              * Executing
              * @default 0
              */
             executing: number;
+            /**
+             * Hint
+             * @default null
+             */
+            hint: string | null;
             /**
              * Memory Bytes
              * @description its limit
@@ -1299,6 +1384,7 @@ export interface components {
             memory_used_bytes: number;
             /**
              * Message
+             * @description why it waits or was lost, as a sentence
              * @default null
              */
             message: string | null;
@@ -1315,16 +1401,46 @@ export interface components {
              */
             restarts: number;
             /**
+             * Round Trip S
+             * @description of the first exchange with it
+             * @default null
+             */
+            round_trip_s: number | null;
+            /**
+             * Site Id
+             * @description its number at the site, such as a job id
+             * @default null
+             */
+            site_id: string | null;
+            /**
              * Spilled Bytes
              * @default 0
              */
             spilled_bytes: number;
+            /**
+             * @description null = local, or unknown
+             * @default null
+             */
+            stage: components["schemas"]["WorkerStage"] | null;
+            /**
+             * Stage Since
+             * @default null
+             */
+            stage_since: string | null;
             state: components["schemas"]["WorkerState"];
             /**
              * Tasks Done
              * @default 0
              */
             tasks_done: number;
+            /**
+             * Versions
+             * @description of its Python and of what it shares with the scheduler
+             * @default {}
+             */
+            versions: {
+                [key: string]: string;
+            };
         };
         /**
          * WorkerCounts
@@ -1344,6 +1460,40 @@ export interface components {
              */
             starting: number;
         };
+        /**
+         * WorkerImage
+         * @description What the workers of a site may run where that is not the kernel's own Python.
+         */
+        WorkerImage: {
+            /**
+             * Image
+             * @description as the site wants it: a registry reference, a path, ...
+             */
+            image: string;
+            /**
+             * Name
+             * @description lower-case letters, digits and '-', at most 40
+             */
+            name: string;
+            /**
+             * Python
+             * @description its Python with distributed, a name or a path in the image
+             * @default python3
+             */
+            python: string;
+            /**
+             * Title
+             * @description shown in lists; empty = the name
+             * @default
+             */
+            title: string;
+        };
+        /**
+         * WorkerStage
+         * @description How far a worker at a remote site got, in this order.
+         * @enum {string}
+         */
+        WorkerStage: "submitted" | "scheduled" | "accepted" | "queued" | "started" | "registered" | "proven";
         /**
          * WorkerState
          * @description ``connected`` means: registered, and a timed round trip to it succeeded.

@@ -118,12 +118,12 @@ class FarBackend(Backend):
             workers.setdefault(job, Worker(name=job, state="starting", **size))
         return WorkersSeen(workers=list(workers.values()))
 
-    async def cancel(self, cluster: ClusterContext) -> bool:
+    async def cancel(self, cluster: ClusterContext) -> Sequence[str]:
         jobs = cluster.handle.get("jobs", {})
         ended = await asyncio.gather(*(self._end(cluster, job, p) for job, p in jobs.items()))
         if all(ended):
             await asyncio.to_thread(shutil.rmtree, self._folder(cluster), True)
-        return all(ended)
+        return [job for job, gone in zip(jobs, ended, strict=True) if not gone]
 
     async def find_owned(self, owner: str) -> Sequence[Owned]:
         return ()

@@ -28,10 +28,11 @@ OOM = notice_of("worker-over-memory", "", "w0", 2**30)
 FAILING = notice_of("workers-failing", "w0 died 4 times. Its log ends with:\n  at x\nboom", "w0", 2**30)
 NO_MODULE = {"failed_modules": {"zap": "ModuleNotFoundError: No module named 'zap'"}}
 NO_RELAY = Reason(code=ReasonCode.relay_unreachable, message="It does not answer.")
+QUEUE_CLOSED = Reason(code=ReasonCode.site_refused, message="The queue is closed.")
 LAUNCH = Reason(code=ReasonCode.environment_unusable, message="gone")
 
 
-def workers(*states: str, problem: str | None = None) -> WorkersSeen:
+def workers(*states: str, problem: Reason | None = None) -> WorkersSeen:
     made = [Worker(name=f"w{i}", state=s, cores=1, memory_bytes=1) for i, s in enumerate(states)]
     return WorkersSeen(workers=made, problem=problem)
 
@@ -94,8 +95,8 @@ TABLE = {
                               "running", "module-failed", Do.nothing),
     "no module, site unseen": ({**RUN, **NO_MODULE}, seen(Sight.ready, workers=NOT_SEEN), "running", "cannot-see",
                                Do.nothing),
-    "no module, queue closed": ({**RUN, **NO_MODULE}, seen(Sight.ready, workers=workers(problem="The queue is closed.")),
-                                "running", "waiting-for-workers", Do.nothing),
+    "no module, queue closed": ({**RUN, **NO_MODULE}, seen(Sight.ready, workers=workers(problem=QUEUE_CLOSED)),
+                                "running", "site-refused", Do.nothing),
     "silent": (RUN, seen(Sight.silent), "running", "cannot-see", Do.nothing),
     "silent at the start": (START, seen(Sight.silent), "starting", "cannot-see", Do.nothing),
     "site unseen": (RUN, seen(Sight.ready, workers=NOT_SEEN), "running", "cannot-see", Do.nothing),
@@ -205,7 +206,7 @@ def test_end_is_the_earlier_one(make_record) -> None:
 
 
 def test_site_problem_is_told(make_record) -> None:
-    observation = replace(seen(Sight.ready), workers=workers(problem="The queue is closed."))
+    observation = replace(seen(Sight.ready), workers=workers(problem=QUEUE_CLOSED))
     assert "The queue is closed." in next_action(make_record(**START), observation, NOW).reason.message
 
 
