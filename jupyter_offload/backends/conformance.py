@@ -192,6 +192,6 @@ class Conformance(ABC):
     @staticmethod
     async def _cancel(backend: Backend, context: ClusterContext) -> bool:
         deadline = time.monotonic() + PATIENCE_S
-        while (left := await backend.cancel(context)) and time.monotonic() < deadline:
+        while (left := await backend.cancel(context)) and time.monotonic() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(0.1)
         return not left

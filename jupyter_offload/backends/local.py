@@ -141,7 +141,7 @@ class LocalBackend(Backend):
         try:
             await cluster.control.call("scale", workers=0)
             async with asyncio.timeout(CANCEL_TIMEOUT_S):
-                while left := (await cluster.control.call("status", events_since=0))["workers"]:
+                while left := (await cluster.control.call("status", events_since=0))["workers"]:  # noqa: ASYNC110
                     await asyncio.sleep(0.05)
         except TimeoutError:
             return [f"worker {w['name']}" for w in left]
