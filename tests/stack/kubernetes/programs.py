@@ -9,7 +9,12 @@ from ..golang import GoModule
 MODULE = GoModule(
     folder=Path(__file__).parent,
     name="kubernetes",
-    programs={"etcd": "go.etcd.io/etcd/server/v3", "kube-apiserver": "k8s.io/kubernetes/cmd/kube-apiserver"},
+    programs={
+        "etcd": "go.etcd.io/etcd/server/v3",
+        "kube-apiserver": "k8s.io/kubernetes/cmd/kube-apiserver",
+        "kube-controller-manager": "k8s.io/kubernetes/cmd/kube-controller-manager",
+        "kube-scheduler": "k8s.io/kubernetes/cmd/kube-scheduler",
+    },
     versions={"k8s.io/component-base/version.gitVersion": "k8s.io/kubernetes"},
 )
 
