@@ -1,0 +1,1 @@
+"""Virtual nodes: real interLink, and a site of our own behind it."""
