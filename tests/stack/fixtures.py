@@ -20,7 +20,7 @@ def kubernetes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         # Minutes, which must not count as those of a test.
         pytest.fail("Kubernetes is not built yet: python -m tests.stack build kubernetes", pytrace=False)
     folder = tmp_path_factory.mktemp("kubernetes") / "state"
-    answer = control_plane.up(folder)
+    answer = control_plane.up(folder, controllers=True)
     cluster = Cluster(folder, answer["url"], answer["namespace"])
     try:
         yield cluster

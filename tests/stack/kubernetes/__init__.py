@@ -1,6 +1,6 @@
-"""A Kubernetes control plane: etcd and a real API server, enough for objects, RBAC, service accounts and their tokens.
+"""A Kubernetes control plane: etcd and a real API server, and where wanted the controller manager and the scheduler.
 
-Nothing runs pods and no controller runs: a namespace gets no ``default`` service account and is never quite deleted.
+It has no node; nodes of different kinds are added by other parts of the stack.
 """
 
 from .control_plane import NAMESPACE, down, up

@@ -1,4 +1,4 @@
-"""Start and end etcd and the API server in a folder."""
+"""Start and end etcd, the API server, and what acts on its objects, in a folder."""
 
 from __future__ import annotations
 
@@ -25,18 +25,25 @@ START_TIMEOUT_S = 120
 #: Short, since nothing of theirs is kept; the API server waits long for an etcd that is gone.
 STOP_TIMEOUT_S = 5
 #: In the order in which they end.
-_PROCESSES = ["kube-apiserver", "etcd"]
+_CONTROLLERS = ["kube-controller-manager", "kube-scheduler"]
+_API = ["kube-apiserver", "etcd"]
+_PROCESSES = [*_CONTROLLERS, *_API]
 
 
-def up(folder: Path) -> dict[str, Any]:
+def up(folder: Path, *, controllers: bool = False) -> dict[str, Any]:
     """Start what does not run, and say how to reach it; what half runs is started anew.
+
+    Args:
+        folder: where it lives; made if it is not there.
+        controllers: also what runs pods' and namespaces' lives: controller manager and scheduler.
 
     Raises:
         CannotBuild: the programs are not built, and building them failed.
         DidNotStart: a process ended or was not ready in time; everything is ended then, and the logs are kept.
     """
     build()
-    if (found := _running(folder)) is not None:
+    wanted = _PROCESSES if controllers else _API
+    if (found := _running(folder, wanted)) is not None:
         return found
     down(folder)
     folder.mkdir(mode=0o700, parents=True)
@@ -48,6 +55,8 @@ def up(folder: Path) -> dict[str, Any]:
             _start_etcd(processes)
             _start_api_server(processes, port)
         _make_namespace(folder)
+        if controllers:
+            _start_controllers(processes)
     except BaseException:
         processes.stop(_PROCESSES, STOP_TIMEOUT_S)
         raise
@@ -76,14 +85,14 @@ def down(folder: Path, *, keep_logs: bool = False) -> None:
             path.unlink()
 
 
-def _running(folder: Path) -> dict[str, Any] | None:
+def _running(folder: Path, wanted: list[str]) -> dict[str, Any] | None:
     """Return what ``up`` answered, if all of it still runs and answers."""
     try:
         answer: dict[str, Any] = json.loads((folder / "stack.json").read_text())
     except (OSError, ValueError):
         return None
     processes = Processes(folder)
-    if all(processes.find(name) for name in _PROCESSES) and _is_ready(folder):
+    if all(processes.find(name) for name in wanted) and _is_ready(folder):
         return answer
     return None
 
@@ -102,30 +111,46 @@ def _write_keys(folder: Path, port: int) -> None:
     accounts = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     names = ["localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc"]
     admin = authority.client("admin", organization="system:masters")
-    config = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "current-context": "stack",
-        "clusters": [{"name": "stack", "cluster": {
-            "server": f"https://127.0.0.1:{port}", "certificate-authority-data": _base64(authority.pem),
-        }}],
-        "users": [{"name": "admin", "user": {
-            "client-certificate-data": _base64(admin), "client-key-data": _base64(admin),
-        }}],
-        "contexts": [{"name": "stack", "context": {"cluster": "stack", "user": "admin", "namespace": NAMESPACE}}],
-    }  # fmt: skip
+    url = f"https://127.0.0.1:{port}"
     contents = {
         "ca.pem": authority.pem,
         "apiserver.pem": authority.server("kube-apiserver", names, ["127.0.0.1"]),
         "accounts.key": pem_of_key(accounts),
         "accounts.pub": pem_of_public_key(accounts),
         "admin.pem": admin,
-        "admin.kubeconfig": json.dumps(config, indent=1).encode(),
+        "admin.kubeconfig": kubeconfig(url, authority.pem, certificate=admin),
     }
+    for name in _CONTROLLERS:
+        certificate = authority.client(f"system:{name}")
+        contents[f"{name}.kubeconfig"] = kubeconfig(url, authority.pem, certificate=certificate)
     for name, content in contents.items():
         path = folder / name
         path.touch(mode=0o600)
         path.write_bytes(content)
+
+
+def kubeconfig(
+    url: str,
+    authority: bytes,
+    *,
+    certificate: bytes | None = None,
+    token: str | None = None,
+    namespace: str = NAMESPACE,
+) -> bytes:
+    """Return a kubeconfig for whoever has this certificate (with its key) or this token."""
+    user = {"token": token} if certificate is None else {
+        "client-certificate-data": _base64(certificate), "client-key-data": _base64(certificate),
+    }  # fmt: skip
+    cluster = {"server": url, "certificate-authority-data": _base64(authority)}
+    config = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "stack",
+        "clusters": [{"name": "stack", "cluster": cluster}],
+        "users": [{"name": "user", "user": user}],
+        "contexts": [{"name": "stack", "context": {"cluster": "stack", "user": "user", "namespace": namespace}}],
+    }
+    return json.dumps(config, indent=1).encode()
 
 
 def _base64(content: bytes) -> str:
@@ -168,6 +193,31 @@ def _start_api_server(processes: Processes, port: int) -> None:
     }
     processes.start("kube-apiserver", [str(MODULE.program("kube-apiserver")), *_words(options)])
     processes.wait_until("kube-apiserver", lambda: _is_ready(processes.folder), START_TIMEOUT_S)
+
+
+def _start_controllers(processes: Processes) -> None:
+    """Wait for the first thing that each does: every namespace has its account only then, without which it takes no pod."""
+    folder = processes.folder
+    manager = {
+        "root-ca-file": "ca.pem",
+        "service-account-private-key-file": "accounts.key",
+        "use-service-account-credentials": "true",
+        # Sooner than in earnest, where quotas and garbage are not waited for.
+        "resource-quota-sync-period": "5s",
+        "controllers": "*,-bootstrap-signer-controller,-token-cleaner-controller",
+    }
+    for name, own in zip(_CONTROLLERS, (manager, {}), strict=True):
+        config = f"{name}.kubeconfig"
+        # Neither serves anybody here.
+        shared = {"kubeconfig": config, "authentication-kubeconfig": config, "authorization-kubeconfig": config,
+                  "leader-elect": "false", "secure-port": "0", "profiling": "false"}  # fmt: skip
+        processes.start(name, [str(MODULE.program(name)), *_words(shared | own)])
+    processes.wait_until(_CONTROLLERS[0], lambda: _has_default_account(folder), START_TIMEOUT_S)
+
+
+def _has_default_account(folder: Path) -> bool:
+    with connect(folder) as admin:
+        return admin.get(f"/api/v1/namespaces/{NAMESPACE}/serviceaccounts/default").status_code == 200
 
 
 def _words(options: dict[str, str]) -> list[str]:
