@@ -1,0 +1,1 @@
+"""Workers as pods: on virtual nodes of interLink, and on ordinary nodes."""
