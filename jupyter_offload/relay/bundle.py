@@ -7,8 +7,9 @@ in nannies and in everything they start as well. Its package has a name of its o
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import IO
 
 PACKAGE = "jupyter_offload_relay"
 _HERE = Path(__file__).parent
@@ -28,8 +29,14 @@ def write_bundle(path: Path, version: str) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as bundle:
-        for name, content in _contents(version):
+    with path.open("wb") as file:
+        write_zip(file, contents(version))
+
+
+def write_zip(file: IO[bytes], members: Iterable[tuple[str, str]]) -> None:
+    """Write a zip of names and texts that has the same bytes whenever it is written."""
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as bundle:
+        for name, content in members:
             bundle.writestr(zipfile.ZipInfo(name, _DATE), content, zipfile.ZIP_DEFLATED)
 
 
@@ -40,7 +47,8 @@ def files() -> Iterator[Path]:
         yield from sorted(source.rglob("*.py")) if source.is_dir() else [source]
 
 
-def _contents(version: str) -> Iterator[tuple[str, str]]:
+def contents(version: str) -> Iterator[tuple[str, str]]:
+    """Yield names and texts of what the bundle holds."""
     for file in files():
         yield f"{PACKAGE}/{file.relative_to(_HERE).as_posix()}", file.read_text(encoding="utf-8")
     info = f"{PACKAGE}-{version}.dist-info"

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from .slots import Slot
+if TYPE_CHECKING:
+    from .slots import Slot
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 

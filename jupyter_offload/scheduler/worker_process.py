@@ -11,18 +11,14 @@ from typing import Any
 import dask.config
 import distributed
 from distributed.security import Security
-from tornado.ioloop import PeriodicCallback
 
 from . import malloc
 from .launch import Launch
-from .memory import resident_bytes
+from .memory_return import MemoryReturn
 from .modules import import_modules
 
 log = logging.getLogger("offload.worker")
 
-_TRIM_LOOK_MS = 250
-#: Above this part of its limit a worker gives free memory back even while it works, at most once in this time.
-_TRIM_MARK, _TRIM_PAUSE_S = 0.6, 2.0
 _CLOSE_TIMEOUT_S = 5
 
 
@@ -31,41 +27,6 @@ class Worker(distributed.Worker):  # type: ignore[misc]
 
     def start_http_server(self, *_: Any, **__: Any) -> None:
         """Do without."""
-
-
-class MemoryReturn:
-    """Gives free memory back to the system when a worker falls idle or fills up."""
-
-    def __init__(self, worker: Worker, limit_bytes: int) -> None:
-        self._worker = worker
-        self._mark_bytes = limit_bytes * _TRIM_MARK
-        self._trimmed_after = 0  # tasks that had run when it was last idle and trimmed
-        self._last = 0.0
-        self._callback = PeriodicCallback(self.look, _TRIM_LOOK_MS)
-
-    def start(self) -> None:
-        """Look from now on."""
-        self._callback.start()
-
-    async def look(self) -> None:
-        """Trim once after work, and now and then above the mark."""
-        state = self._worker.state
-        if state.executing or state.ready:
-            if not self._filling_up():
-                return
-        elif (
-            state.executed_count == self._trimmed_after
-        ):  # a task may come and go between two looks, so they are counted
-            return
-        else:
-            self._trimmed_after = state.executed_count
-        self._last = asyncio.get_running_loop().time()
-        await asyncio.to_thread(malloc.trim)
-
-    def _filling_up(self) -> bool:
-        if not self._mark_bytes or asyncio.get_running_loop().time() - self._last < _TRIM_PAUSE_S:
-            return False
-        return (resident_bytes(os.getpid()) or 0) > self._mark_bytes
 
 
 async def run(launch: Launch, name: str, address: str, failed_modules: dict[str, str]) -> None:

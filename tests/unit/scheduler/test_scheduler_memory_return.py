@@ -6,13 +6,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from jupyter_offload.scheduler import worker_process
-from jupyter_offload.scheduler.worker_process import MemoryReturn
+from jupyter_offload.scheduler import memory_return
+from jupyter_offload.scheduler.memory_return import MemoryReturn
 
 
 async def test_once_after_work_however_short(monkeypatch: pytest.MonkeyPatch) -> None:
     trims: list[int] = []
-    monkeypatch.setattr(worker_process.malloc, "trim", lambda: trims.append(1) or True)
+    monkeypatch.setattr(memory_return.malloc, "trim", lambda: trims.append(1) or True)
     state = SimpleNamespace(executing=set(), ready=set(), executed_count=0)
     returning = MemoryReturn(SimpleNamespace(state=state), 1 << 40)
     await returning.look()
