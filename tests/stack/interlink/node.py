@@ -1,0 +1,279 @@
+"""A virtual node: interLink's virtual kubelet, its API server with mutual TLS between the two, and the site's plugin, each a process."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import socket
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import psutil
+import yaml
+
+from ..certificates import Authority
+from ..kubernetes.client import Cluster
+from ..processes import Processes
+from . import jobs
+from .accounts import make_kubelet
+from .behaviour import Behaviour, names, write
+from .plugin import SOCKET
+from .programs import MODULE
+
+#: In the order in which they end. Each can be killed, started, suspended and resumed by itself.
+PARTS = ("virtual-kubelet", "interlink", "plugin")
+#: The virtual kubelet pings the first time after 30 s, and its node is ready only then.
+READY_TIMEOUT_S = 120
+_STOP_S = 5
+_CORES, _MEMORY_MIB = 64, 64 * 1024
+
+
+class VirtualNode:
+    """One virtual node and the site behind it.
+
+    Args:
+        cluster: the control plane, with controller manager and scheduler.
+        name: of the node.
+        folder: of its state, private; made.
+        images: by name: the environment variables of its jobs; ``PATH`` finds their commands.
+        accelerators: how many there are of each resource.
+        models: what people call each.
+        netns: network namespace of its jobs; needs root.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        name: str,
+        folder: Path,
+        images: Mapping[str, Mapping[str, str]],
+        *,
+        accelerators: Mapping[str, int] | None = None,
+        models: Mapping[str, str] | None = None,
+        netns: str | None = None,
+    ) -> None:
+        self.cluster = cluster
+        self.name = name
+        self.folder = folder
+        self._accelerators = dict(accelerators or {})
+        self._models = dict(models or {})
+        self._settings = jobs.SiteSettings(folder, images, self._accelerators, self._models, _CORES, _MEMORY_MIB, netns)
+        self._processes = Processes(folder)
+        self._ports: dict[str, int] = {}
+
+    # ------------------------------------------------------------ life
+    def up(self) -> None:
+        """Start everything; the node is ready half a minute later (``until_ready``)."""
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._ports = {part: _free_port() for part in ("virtual-kubelet", "interlink")}
+        self._write_files()
+        for part in reversed(PARTS):
+            self.start(part)
+        self.cluster.until(self._is_known, READY_TIMEOUT_S)
+        self._add_resources()
+
+    def down(self, *, keep_logs: bool = False) -> None:
+        """End everything, the site's jobs too, and remove the node."""
+        self._processes.stop(list(PARTS), _STOP_S)
+        jobs.end_all(self.folder)
+        self.cluster.admin.delete(f"/api/v1/nodes/{self.name}")
+        if not keep_logs:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def start(self, part: str) -> None:
+        """Start a part that does not run, and wait until it listens."""
+        if part == "plugin":
+            settings = str(self.folder / "plugin.json")
+            root = str(Path(__file__).parents[3])
+            code = f"import sys; sys.path.insert(0, {root!r}); from tests.stack.interlink.plugin import main; from pathlib import Path; main(Path({settings!r}))"
+            (self.folder / SOCKET).unlink(missing_ok=True)
+            self._processes.start(part, [sys.executable, "-c", code])
+            self._processes.wait_until(part, (self.folder / SOCKET).exists, READY_TIMEOUT_S)
+            return
+        config = {"interlink": "INTERLINKCONFIGPATH", "virtual-kubelet": "CONFIGPATH"}[part]
+        variables = {config: str(self.folder / f"{part}.yaml"), "HOME": str(self.folder)}
+        if part == "virtual-kubelet":
+            variables |= {
+                "NODENAME": self.name, "KUBECONFIG": str(self.folder / "kubeconfig"), "KUBELET_URL": "127.0.0.1",
+                "KUBELET_PORT": str(self._ports[part]), "POD_IP": "127.0.0.1",
+            }  # fmt: skip
+        words = ["env", "-i", *(f"{k}={v}" for k, v in variables.items()), str(MODULE.program(part))]
+        self._processes.start(part, words)
+        self._processes.wait_until(part, lambda: _listens(self._ports[part]), READY_TIMEOUT_S)
+
+    def kill(self, part: str) -> None:
+        """End a part by SIGKILL, at once."""
+        process = self.process(part)
+        process.kill()
+        process.wait(_STOP_S)
+
+    def process(self, part: str) -> psutil.Process:
+        """Return the process of a part that runs."""
+        found = self._processes.find(part)
+        assert found is not None, f"{part} does not run"
+        return found
+
+    @contextlib.contextmanager
+    def suspended(self, part: str) -> Iterator[None]:
+        """Meanwhile a part takes connections and answers nothing."""
+        process = self.process(part)
+        process.suspend()
+        try:
+            yield
+        finally:
+            process.resume()
+
+    def _write_files(self) -> None:
+        authority = Authority("test-stack-interlink")
+        for name, content in {
+            "ca.pem": authority.pem,
+            "server.pem": authority.server("interlink", ["localhost"], ["127.0.0.1"]),
+            "client.pem": authority.client("virtual-kubelet"),
+            "kubeconfig": make_kubelet(self.cluster),
+        }.items():
+            path = self.folder / name
+            path.touch(mode=0o600)
+            path.write_bytes(content)
+        settings = asdict(self._settings) | {"folder": str(self.folder)}
+        (self.folder / "plugin.json").write_text(json.dumps(settings))
+
+        def tls(name: str) -> dict[str, Any]:
+            file = str(self.folder / f"{name}.pem")
+            return {"Enabled": True, "CertFile": file, "KeyFile": file, "CACertFile": str(self.folder / "ca.pem")}
+
+        port = str(self._ports["interlink"])
+        quiet = {"VerboseLogging": False, "ErrorsOnlyLogging": False}
+        api = {
+            "InterlinkAddress": "https://127.0.0.1", "InterlinkPort": port, "SidecarURL": f"unix://{self.folder / SOCKET}",
+            "SidecarPort": "0", "DataRootFolder": str(self.folder / "interlink-data"), "TLS": tls("server"), **quiet,
+        }  # fmt: skip
+        kubelet = {
+            "InterlinkURL": "https://127.0.0.1", "InterlinkPort": port, "ServiceAccount": "virtual-kubelet",
+            "Namespace": "kube-system", "VKTokenFile": "", "DisableProjectedVolumes": True,
+            "SkipDownwardAPIResolution": True, "HTTP": {"Insecure": True}, "KubeletHTTP": {"Insecure": True},
+            "TLS": tls("client"), "NodeLabels": [f"site={self.name}"],
+            "NodeTaints": [{"Key": "site", "Value": self.name, "Effect": "NoSchedule"}],
+            "Resources": {"CPU": str(_CORES), "Memory": f"{_MEMORY_MIB}Mi", "Pods": "100", "Accelerators": [
+                {"ResourceType": r, "Model": self._models.get(r, ""), "Available": n}
+                for r, n in self._accelerators.items() if "mig-" not in r
+            ]}, **quiet,
+        }  # fmt: skip
+        (self.folder / "interlink.yaml").write_text(yaml.safe_dump(api))
+        (self.folder / "virtual-kubelet.yaml").write_text(yaml.safe_dump(kubelet))
+
+    def _add_resources(self) -> None:
+        """Add GPU slices, which this interLink drops, as an administrator must: they stay over pings and restarts."""
+        slices = {r: str(n) for r, n in self._accelerators.items() if "mig-" in r}
+        if slices:
+            answer = self.cluster.admin.patch(
+                f"/api/v1/nodes/{self.name}/status", json={"status": {"capacity": slices, "allocatable": slices}},
+                headers={"Content-Type": "application/strategic-merge-patch+json"},
+            )  # fmt: skip
+            answer.raise_for_status()
+
+    # ------------------------------------------------------------ what is seen
+    def _is_known(self) -> bool:
+        return self.cluster.admin.get(f"/api/v1/nodes/{self.name}").status_code == 200
+
+    def object(self) -> dict[str, Any]:
+        """Return the Node object."""
+        found: dict[str, Any] = self.cluster.admin.get(f"/api/v1/nodes/{self.name}").json()
+        return found
+
+    def condition(self, kind: str = "Ready") -> str:
+        """Return ``True``, ``False`` or ``Unknown``."""
+        conditions = self.object()["status"].get("conditions") or []
+        return next((str(c["status"]) for c in conditions if c["type"] == kind), "Unknown")
+
+    def until_ready(self) -> None:
+        """Wait until the site takes pods."""
+        self.cluster.until(lambda: self.condition() == "True", READY_TIMEOUT_S)
+
+    def pods(self, **labels: str) -> list[dict[str, Any]]:
+        """Return the pods on this node, of all namespaces."""
+        selector = ",".join(f"{k}={v}" for k, v in labels.items())
+        answer = self.cluster.admin.get(
+            "/api/v1/pods", params={"labelSelector": selector, "fieldSelector": f"spec.nodeName={self.name}"}
+        )
+        return list(answer.json()["items"])
+
+    def jobs(self) -> list[dict[str, Any]]:
+        """Return what the site runs or ran: uid, pod, namespace, number, state, pid (None when it does not run)."""
+        found = []
+        for path in sorted((self.folder / "jobs").glob("*/pod.json")):
+            job = jobs.Job(path.parent)
+            started, runner = job.document("started.json"), job.runner
+            state = "ended" if job.ended else "running" if runner else "queued"
+            found.append({
+                "uid": job.uid, "pod": job.pod["metadata"]["name"], "namespace": job.pod["metadata"]["namespace"],
+                "number": job.number, "state": state, "pid": started["pid"] if started and runner else None,
+            })  # fmt: skip
+        return found
+
+    def running(self) -> list[dict[str, Any]]:
+        """Return the jobs that run or wait."""
+        return [j for j in self.jobs() if j["state"] != "ended"]
+
+    def requests(self, path: str | None = None) -> list[dict[str, Any]]:
+        """Return what the plugin was asked: ``at``, ``path`` and ``uid`` each."""
+        with contextlib.suppress(FileNotFoundError):
+            lines = (self.folder / "requests.jsonl").read_text().splitlines()
+            return [r for r in map(json.loads, lines) if path in (None, r["path"])]
+        return []
+
+    def violations(self) -> list[dict[str, Any]]:
+        """Return the pods that broke the contract, and how."""
+        with contextlib.suppress(FileNotFoundError):
+            return [json.loads(line) for line in (self.folder / "violations.jsonl").read_text().splitlines()]
+        return []
+
+    # ------------------------------------------------------------ what it does
+    def misbehave(self, **how: Any) -> None:
+        """Behave so from the next answer on (see ``Behaviour``), and otherwise well."""
+        assert set(how) <= names(), f"none of {sorted(names())}: {sorted(set(how) - names())}"
+        write(self.folder, Behaviour(**how))
+
+    def behave(self) -> None:
+        """Behave well again."""
+        write(self.folder, Behaviour())
+
+    def site_file(self, **options: Any) -> dict[str, Any]:
+        """Return a site definition of ours for this node, with the first of its images."""
+        return {
+            "title": self.name.capitalize(),
+            "backend": "kubernetes",
+            "profiles": [
+                {"name": "small", "cores": 1, "memory_bytes": "1 GiB", "maximum_workers": 16},
+                {"name": "gpu", "cores": 1, "memory_bytes": "1 GiB", "maximum_workers": 8,
+                 "accelerators": [{"resource": "nvidia.com/gpu", "model": self._models.get("nvidia.com/gpu")}]},
+            ],
+            "images": [{"name": name, "image": name} for name in self._settings.images],
+            "options": {"node": self.name, **options},
+        }  # fmt: skip
+
+
+def until(what: Any, timeout_s: float = 60, wrong: str = "") -> Any:
+    """Look until something is true; return it."""
+    deadline = time.monotonic() + timeout_s
+    while not (found := what()):
+        assert time.monotonic() < deadline, f"it did not happen in {timeout_s:.0f} s {wrong}"
+        time.sleep(0.1)
+    return found
+
+
+def _free_port() -> int:
+    """Return a port that was free a moment ago: interLink cannot be given a socket."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        return int(listening.getsockname()[1])
+
+
+def _listens(port: int) -> bool:
+    with contextlib.suppress(OSError):
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        return True
+    return False

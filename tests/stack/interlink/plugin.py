@@ -1,0 +1,208 @@
+"""A small site behind interLink: speaks the protocol of its plugins on a unix socket and runs each pod's command as a process.
+
+``python -m tests.stack.interlink.plugin SETTINGS.json``. The protocol is interLink's own (its ``pkg/interlink/types.go``).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socketserver
+import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from typing import Any
+
+from .jobs import Job, Jobs, SiteSettings
+
+SOCKET = "plugin.sock"
+_LOOK_S = 0.2
+
+
+class Site:
+    """What the plugin answers."""
+
+    def __init__(self, settings: SiteSettings) -> None:
+        self.settings = settings
+        self.jobs = Jobs(settings)
+        self._stale: str | None = None
+        self._writing = threading.Lock()
+
+    def note(self, path: str, request: Any) -> None:
+        """Keep what was asked, for whoever tests; without secrets."""
+        uid = None
+        if isinstance(request, dict):
+            uid = ((request.get("pod") or request).get("metadata") or {}).get("uid")
+        with self._writing, (self.settings.folder / "requests.jsonl").open("a") as file:
+            file.write(json.dumps({"at": time.time(), "path": path, "uid": uid}) + "\n")
+
+    def inspect(self, request: dict[str, Any]) -> None:
+        """Write down how a pod breaks the contract, if it does."""
+        if not self.settings.strict:
+            return
+        try:
+            from jupyter_offload.backends.kubernetes.contract import violations
+        except ModuleNotFoundError:
+            return
+        secrets = [s for c in request.get("container") or [] for s in c.get("secrets") or []]
+        found = violations(request["pod"], secrets[0] if secrets else None)
+        if found:
+            with self._writing, (self.settings.folder / "violations.jsonl").open("a") as file:
+                file.write(json.dumps({"pod": request["pod"]["metadata"]["name"], "violations": found}) + "\n")
+
+    def ping(self) -> str:
+        behaviour = self.jobs.behaviour
+        if behaviour.ping is not None:
+            return behaviour.ping
+        free = self.jobs.free(behaviour)
+        running = [j for j in self.jobs.all() if j.is_running]
+        cores = 0 if behaviour.capacity_zero else self.settings.cores
+        memory = 0 if behaviour.capacity_zero else self.settings.memory_mib
+        models = self.settings.models
+        return json.dumps({
+            "status": "ok",
+            "resources": {
+                "cpu": str(cores), "memory": f"{memory}Mi", "pods": "100",
+                "accelerators": [
+                    {"resourceType": r, "model": models.get(r, r), "available": str(n)}
+                    for r, n in self.settings.resources.items()
+                ],
+            },
+            "site": {"name": "test", "free": {
+                "cpu": max(0, cores - len(running)), "memoryMi": memory,
+                "gpu": {models.get(r, r): n for r, n in free.items()},
+            }, "measured": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())},
+        })  # fmt: skip
+
+    def status(self, pods: list[dict[str, Any]]) -> str:
+        behaviour = self.jobs.behaviour
+        if behaviour.status == "null":
+            return "null"
+        if behaviour.status == "stale" and self._stale is not None:
+            return self._stale
+        asked = [self.jobs.get(p["metadata"]["uid"]) for p in pods]
+        self._stale = json.dumps([self._status(job) for job in asked if job is not None])
+        return self._stale
+
+    def _status(self, job: Job) -> dict[str, Any]:
+        state = job.state(self.jobs.waits(job))
+        container = {
+            "name": job.container["name"], "image": job.container.get("image", ""), "imageID": "", "restartCount": 0,
+            "ready": "running" in state, "state": state,
+        }  # fmt: skip
+        return {
+            "name": job.pod["metadata"]["name"], "UID": job.uid, "namespace": job.pod["metadata"]["namespace"],
+            "JID": f"job-{job.number}", "containers": [container], "initContainers": [],
+        }  # fmt: skip
+
+
+class Handler(BaseHTTPRequestHandler):
+    """One connection of interLink's API server."""
+
+    protocol_version = "HTTP/1.1"
+    site: Site
+
+    def address_string(self) -> str:
+        return "interlink"
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+    def answer(self, content: str | bytes, status: int = 200, kind: str = "application/json") -> None:
+        body = content.encode() if isinstance(content, str) else content
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def body(self) -> Any:
+        if "chunked" in self.headers.get("Transfer-Encoding", ""):
+            raw = b""
+            while size := int(self.rfile.readline().split(b";")[0], 16):
+                raw += self.rfile.read(size)
+                self.rfile.readline()
+            self.rfile.readline()
+        else:
+            raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        return json.loads(raw) if raw.strip() else None
+
+    def handle_any(self) -> None:
+        path = self.path.split("?")[0]
+        request = self.body()
+        self.site.note(path if path != "/status" or request else "/ping", request)
+        while self.site.jobs.behaviour.silent:
+            time.sleep(_LOOK_S)
+        try:
+            self.dispatch(path, request)
+        except (BrokenPipeError, ConnectionResetError):
+            self.close_connection = True
+
+    do_GET = do_POST = do_DELETE = handle_any
+
+    def dispatch(self, path: str, request: Any) -> None:
+        site = self.site
+        if path == "/create":
+            site.inspect(request)
+            number = site.jobs.create(request)
+            created = {"PodUID": request["pod"]["metadata"]["uid"], "PodJID": number}
+            self.answer(json.dumps(created), site.jobs.behaviour.create_status)
+        elif path == "/status":
+            self.answer(site.status(request) if request else site.ping())
+        elif path == "/delete":
+            site.jobs.delete(request["metadata"]["uid"])
+            self.answer("[]")
+        elif path == "/getLogs":
+            self.logs(request)
+        else:
+            self.answer("not found", 404, "text/plain")
+
+    def logs(self, request: dict[str, Any]) -> None:
+        job, options = self.site.jobs.get(request["PodUID"]), request.get("Opts") or {}
+        if job is None:
+            self.answer("no such pod at this site\n", 404, "text/plain")
+            return
+        data = job.log()
+        position = len(data)
+        if options.get("Tail"):
+            data = b"".join(data.splitlines(keepends=True)[-options["Tail"] :])
+        if options.get("Bytes"):
+            data = data[-options["Bytes"] :]
+        if not options.get("Follow"):
+            self.answer(data, kind="text/plain")
+            return
+        self.send_response(200)
+        self.send_header("Content-Type", "text/plain")
+        self.send_header("Connection", "close")
+        self.end_headers()
+        self.close_connection = True
+        while True:
+            self.wfile.write(data)
+            self.wfile.flush()
+            over = job.ended is not None
+            data = job.log()[position:]
+            position += len(data)
+            if over and not data:
+                return
+            time.sleep(_LOOK_S)
+
+
+class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+    daemon_threads = True
+    request_queue_size = 128
+
+
+def main(file: Path) -> None:
+    document = json.loads(file.read_text())
+    settings = SiteSettings(**document | {"folder": Path(document["folder"])})
+    Handler.site = Site(settings)
+    path = settings.folder / SOCKET
+    path.unlink(missing_ok=True)
+    os.umask(0o077)  # whoever can open the socket can run what he likes
+    Server(str(path), Handler).serve_forever()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
