@@ -5,11 +5,15 @@ A conftest takes what it needs: ``from tests.stack.fixtures import kubernetes as
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator
 
 import pytest
 
 from . import kubernetes as control_plane
+from .interlink import programs as interlink
+from .interlink.node import VirtualNode
 from .kubernetes.client import Cluster
 
 
@@ -27,3 +31,21 @@ def kubernetes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     finally:
         cluster.close()
         control_plane.down(folder, keep_logs=True)
+
+
+@pytest.fixture(scope="session")
+def virtual_node(kubernetes: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[VirtualNode]:
+    """A virtual node with two A100 and four slices; its image ``good`` is the Python of the tests."""
+    if not interlink.MODULE.is_built():
+        pytest.fail("interLink is not built yet: python -m tests.stack build interlink", pytrace=False)
+    images = {"good": {"PATH": os.path.dirname(sys.executable)}}
+    accelerators, models = {"nvidia.com/gpu": 2, "nvidia.com/mig-1g.10gb": 4}, {"nvidia.com/gpu": "A100"}
+    folder = tmp_path_factory.mktemp("site") / "vk"
+    node = VirtualNode(kubernetes, "vk-one", folder, images, accelerators=accelerators, models=models)
+    try:
+        node.up()
+        node.until_ready()
+        yield node
+        assert not node.violations(), "pods broke the contract of interLink's plugins"
+    finally:
+        node.down(keep_logs=True)

@@ -30,6 +30,7 @@ PARTS = ("virtual-kubelet", "interlink", "plugin")
 #: The virtual kubelet pings the first time after 30 s, and its node is ready only then.
 READY_TIMEOUT_S = 120
 _STOP_S = 5
+_ROOT = Path(__file__).parents[3]
 _CORES, _MEMORY_MIB = 64, 64 * 1024
 
 
@@ -89,10 +90,9 @@ class VirtualNode:
         """Start a part that does not run, and wait until it listens."""
         if part == "plugin":
             settings = str(self.folder / "plugin.json")
-            root = str(Path(__file__).parents[3])
-            code = f"import sys; sys.path.insert(0, {root!r}); from tests.stack.interlink.plugin import main; from pathlib import Path; main(Path({settings!r}))"
             (self.folder / SOCKET).unlink(missing_ok=True)
-            self._processes.start(part, [sys.executable, "-c", code])
+            start = f"import sys; sys.path.insert(0, {str(_ROOT)!r}); from tests.stack.interlink import plugin; plugin.main()"
+            self._processes.start(part, [sys.executable, "-c", start, settings])
             self._processes.wait_until(part, (self.folder / SOCKET).exists, READY_TIMEOUT_S)
             return
         config = {"interlink": "INTERLINKCONFIGPATH", "virtual-kubelet": "CONFIGPATH"}[part]

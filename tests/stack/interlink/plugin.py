@@ -1,6 +1,6 @@
 """A small site behind interLink: speaks the protocol of its plugins on a unix socket and runs each pod's command as a process.
 
-``python -m tests.stack.interlink.plugin SETTINGS.json``. The protocol is interLink's own (its ``pkg/interlink/types.go``).
+Its argument is a file with ``SiteSettings``. The protocol is interLink's own (its ``pkg/interlink/types.go``).
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ class Handler(BaseHTTPRequestHandler):
         except (BrokenPipeError, ConnectionResetError):
             self.close_connection = True
 
-    do_GET = do_POST = do_DELETE = handle_any
+    do_GET = do_POST = do_DELETE = handle_any  # noqa: N815
 
     def dispatch(self, path: str, request: Any) -> None:
         site = self.site
@@ -194,8 +194,8 @@ class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
     request_queue_size = 128
 
 
-def main(file: Path) -> None:
-    document = json.loads(file.read_text())
+def main() -> None:
+    document = json.loads(Path(sys.argv[1]).read_text())
     settings = SiteSettings(**document | {"folder": Path(document["folder"])})
     Handler.site = Site(settings)
     path = settings.folder / SOCKET
@@ -205,4 +205,4 @@ def main(file: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main()

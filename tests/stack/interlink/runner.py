@@ -6,6 +6,7 @@ its pod has them, in a mount namespace of its own, and if told so nothing of the
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import os
@@ -93,10 +94,8 @@ def main(folder: Path) -> None:
         child.terminate()
     status = child.wait()
     signal.alarm(0)
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(child.pid, signal.SIGKILL)  # what it left behind
-    except ProcessLookupError:
-        pass
     code = 128 - status if status < 0 else status
     write(folder / "ended.json", {"exit_code": code, "message": "", "began": began, "ended": time.time()})
 
