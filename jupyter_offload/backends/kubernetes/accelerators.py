@@ -9,7 +9,9 @@ from typing import Literal
 Kind = Literal["gpu", "gpu-slice", "fpga", "other"]
 
 #: Slices of NVIDIA's Multi-Instance GPU: compute slices and memory, such as ``1g.10gb`` or ``1g.5gb+me``.
-_MIG = re.compile(r"(?:mig-)?(\d+c?\.?\d*g\.\d+gb(?:[+.](?:me|gfx|all)(?:[.+]\w+)*)?)\Z", re.IGNORECASE)
+_MIG = re.compile(
+    r"(?:(?P<card>.+)[ _:-])?(?:mig-)?(?P<size>(?:\d+c\.)?\d+g\.\d+gb(?:[+.](?:me|gfx|all)[\w.]*)?)\Z", re.IGNORECASE
+)
 _AMD_MODEL = re.compile(r"(?:amd[-_ ]?)?(?:instinct[-_ ]?)?mi\d{2,3}", re.IGNORECASE)
 _FPGA_MODEL = re.compile(r"(?:alveo[-_ ]?)?(?:u\d{2,3}|v\d0)\b|arria|stratix|agilex", re.IGNORECASE)
 _VENDORS = {
@@ -39,7 +41,7 @@ def is_accelerator(resource: str) -> bool:
 def slice_of(resource: str) -> str | None:
     """Return the size of a GPU's slice, such as ``1g.10gb`` of ``nvidia.com/mig-1g.10gb``; None for what is no slice."""
     found = _MIG.match(resource.rpartition("/")[2])
-    return found[1].lower() if found else None
+    return found["size"].lower() if found else None
 
 
 def kind_of(resource: str) -> Kind:
@@ -74,8 +76,9 @@ def resource_of(key: str) -> tuple[str, str | None]:
     """
     if "/" in key:
         return key, None
-    if (size := slice_of(key)) is not None:
-        return f"nvidia.com/mig-{size}", None
+    if (found := _MIG.match(key)) is not None:
+        card = re.sub(r"[ _:-]*mig\Z", "", found["card"] or "", flags=re.IGNORECASE)
+        return f"nvidia.com/mig-{found['size'].lower()}", model_name(card) if card else None
     if _AMD_MODEL.match(key):
         return "amd.com/gpu", model_name(key)
     if _FPGA_MODEL.match(key):

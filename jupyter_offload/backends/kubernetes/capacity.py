@@ -53,13 +53,12 @@ def _models(options: KubernetesOptions, profiles: Sequence[Profile]) -> dict[str
 
 def _of_virtual(node: NodeView, models: Mapping[str, str]) -> Capacity:
     ping = node.ping
-    told = ping.tells_size or ping.tells_free
     free: Pieces = dict(ping.free)
     totals = _declared(node, models, free)
     if ping.totals:
-        told_totals: Pieces = {(r, m or with_models(models, r)): n for (r, m), n in ping.totals.items()}
-        known = {resource for resource, _ in told_totals}
-        totals = {**told_totals, **{key: n for key, n in totals.items() if key[0] not in known}}
+        told: Pieces = {(r, m or _model(node, models, r, free)): n for (r, m), n in ping.totals.items()}
+        known = {resource for resource, _ in told}
+        totals = {**told, **{key: n for key, n in totals.items() if key[0] not in known}}
     totals, free = _matched(totals, free, models)
     return Capacity(
         cores_total=ping.cores if ping.cores is not None else node.allocatable.get("cpu"),
@@ -67,20 +66,23 @@ def _of_virtual(node: NodeView, models: Mapping[str, str]) -> Capacity:
         memory_total_bytes=ping.memory_bytes if ping.memory_bytes is not None else node.allocatable.get("memory"),
         memory_free_bytes=ping.memory_free_bytes,
         accelerators=_listed(totals, free),
-        source="site" if told or ping.totals else "nominal",
+        source="site" if ping.tells_size or ping.tells_free or ping.totals else "nominal",
     )
 
 
 def _declared(node: NodeView, models: Mapping[str, str], free: Pieces) -> Pieces:
     """Return the accelerators among a node's resources, with their models as far as they are certain."""
-    found: Pieces = {}
-    for resource, count in node.allocatable.items():
-        if is_accelerator(resource):
-            named = {model for r, model in free if r == resource and model}
-            # with several models of one resource the label has only the last one's
-            label = _label(node.labels, resource) if len(named) < 2 else None
-            found[resource, with_models(models, resource) or label] = count
-    return found
+    return {
+        (resource, _model(node, models, resource, free)): count
+        for resource, count in node.allocatable.items()
+        if is_accelerator(resource)
+    }
+
+
+def _model(node: NodeView, models: Mapping[str, str], resource: str, free: Pieces) -> str | None:
+    named = {model for r, model in free if r == resource and model}
+    # with several models of one resource the label has only the last one's
+    return with_models(models, resource) or (_label(node.labels, resource) if len(named) < 2 else None)
 
 
 def _label(labels: Mapping[str, str], resource: str) -> str | None:

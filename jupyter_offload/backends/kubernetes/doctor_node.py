@@ -20,12 +20,10 @@ SLOW_BEAT_S = 120.0
 def node_findings(sight: Sight, options: KubernetesOptions, now: float) -> list[Finding]:
     """Return what is to say of the nodes, as seen ``now`` (seconds since the epoch)."""
     health = health_of(sight, options, now)
+    if sight.denied:
+        return []  # everything works, blind; the findings about rights say so
     if sight.error is not None:
-        # without this right everything works, blind
-        state = "warning" if sight.denied else "error"
-        return [
-            Finding.model_validate({"check": "node", "state": state, "message": health.message, "hint": health.hint})
-        ]
+        return [Finding(check="node", state="error", message=health.message, hint=health.hint)]
     worst = {HealthState.healthy: "ok", HealthState.unknown: "warning", HealthState.unhealthy: "error"}[health.state]
     message = health.message or "Well."
     findings = [Finding.model_validate({"check": "node", "state": worst, "message": message, "hint": health.hint})]
@@ -86,7 +84,8 @@ def _connectivity(node: NodeView) -> Iterator[Finding]:
         return
     said = f"{link.get('reason', '')}: {link.get('message', '')}".strip(": ")
     if str(link.get("status")) == "True":
-        yield Finding(check="interlink", state="ok", message=f"interLink reached the site's plugin ({said[:200]}).")
+        short = said.partition(" Response:")[0][:200].rstrip(".")
+        yield Finding(check="interlink", state="ok", message=f"interLink reached the site's plugin ({short}).")
         return
     hint = "Look at interLink's API server and the plugin, in this order: curl <InterlinkURL>/pinglink"
     text = f"interLink does not reach the site's plugin: {said[:300]}"
@@ -95,14 +94,19 @@ def _connectivity(node: NodeView) -> Iterator[Finding]:
 
 def _ping(node: NodeView) -> Finding:
     ping = node.ping
+    first = ping.text.partition("\n")[0][:60]
     if ping.form in ("absent", "empty", "text"):
         said = {
             "absent": "The node keeps no answer of the site (interLink before 0.5.2)",
             "empty": "The site's last answer was empty or did not come",
-            "text": f"The site answers with a table, not with numbers ({ping.text.splitlines()[0][:60]!r})",
+            "text": f"The site answers with a table, not with numbers ({first!r})",
         }[ping.form]
         text = f"{said}, so that what is free is unknown and totals are what its operator declared."
         return Finding(check="ping", state="warning", message=text, hint=f"How a site reports numbers: {_REPORT}")
+    if ping.zero:
+        text = f"The site says that it has no {' and no '.join(ping.zero)}."
+        hint = "Its plugin reports none free as none there (interLink issue 558): ask the site to report totals."
+        return Finding(check="ping", state="warning", message=text, hint=hint)
     if not ping.tells_free:
         text = "The site does not say how much is free."
         return Finding(check="ping", state="warning", message=text, hint=f"How a site reports it: {_REPORT}")

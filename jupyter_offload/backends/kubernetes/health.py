@@ -55,7 +55,7 @@ def _heard_at(heard: Heard | None) -> datetime | None:
 
 def _last_heard(heard: Heard | None, now: float) -> str:
     if heard is None or heard.ready_at is None:
-        return "it was not heard since we look"
+        return "it was not heard of so far"
     return f"last heard {ago(now - heard.ready_at)}"
 
 
@@ -100,6 +100,9 @@ def _state(node: NodeView, now: float) -> tuple[HealthState, str, str | None]:
     if node.cordoned:
         text = f"Node {node.name!r} is closed for new workers (cordoned)."
         return HealthState.unhealthy, text, f"An administrator opens it: kubectl uncordon {node.name}"
+    if node.ping.zero:  # this version of interLink does not apply it, so that pods still go there
+        text = f"The site says that it has no {' and no '.join(node.ping.zero)} now; workers may wait long. "
+        return HealthState.healthy, f"{text}{heard[:1].upper()}{heard[1:]}.", None
     return HealthState.healthy, f"Last heard {ago(now - node.heard.ready_at)}." if node.heard.ready_at else "", None
 
 

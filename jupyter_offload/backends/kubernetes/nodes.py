@@ -20,6 +20,8 @@ VIRTUAL_LABELS = (("virtual-node.interlink/type", "virtual-kubelet"), ("type", "
 #: A heartbeat comes every minute at least; after this the last word of a node is no longer believed.
 STALE_S = 300.0
 _ARCHITECTURES = ("amd64", "arm64")
+#: Without one of these nothing fits on a node, and what they are called.
+_COUNTED = {"cpu": "cores", "memory": "memory", "pods": "pods"}
 _CORDONED = "node.kubernetes.io/unschedulable"
 
 
@@ -79,7 +81,7 @@ class NodeView:
             message=message,
             heard=heard,
             cordoned=spec.get("unschedulable") is True or any(t.get("key") == _CORDONED for t in taints),
-            zero=[k for k in ("cpu", "memory", "pods") if allocatable.get(k) == 0],
+            zero=[name for key, name in _COUNTED.items() if allocatable.get(key) == 0],
             taints=taints,
             labels=labels,
             allocatable=allocatable,

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from .accelerators import resource_of
+from .accelerators import resource_of, slice_of
 from .quantities import whole
 
 ANNOTATION = "interlink.virtual-kubelet.io/ping-response"
@@ -39,6 +39,12 @@ class Ping:
     memory_free_bytes: int | None = None
     totals: Mapping[tuple[str, str | None], int] = field(default_factory=dict)
     free: Mapping[tuple[str, str | None], int] = field(default_factory=dict)
+
+    @property
+    def zero(self) -> Sequence[str]:
+        """What the site says that it has none of."""
+        said = {"cores": self.cores, "memory": self.memory_bytes, "pods": self.pods}
+        return [name for name, amount in said.items() if amount == 0]
 
     @property
     def tells_size(self) -> bool:
@@ -97,9 +103,16 @@ def _totals(listed: object) -> dict[tuple[str, str | None], int]:
         entry = {str(k).lower(): v for k, v in item.items()} if isinstance(item, Mapping) else {}
         resource, count = entry.get("resourcetype") or entry.get("resource"), whole(entry.get("available"))
         if isinstance(resource, str) and resource and count is not None:
-            key = (resource, str(entry["model"]) if entry.get("model") else None)
+            key = (resource, _card(resource, entry.get("model")))
             found[key] = found.get(key, 0) + count
     return found
+
+
+def _card(resource: str, model: object) -> str | None:
+    """Return the model of the card; sites without one for a slice repeat the resource or the slice's size."""
+    if not isinstance(model, str) or not model or model == resource:
+        return None
+    return resource_of(model)[1] if slice_of(model) else model
 
 
 def _free(named: Mapping[str, Any]) -> dict[tuple[str, str | None], int]:

@@ -103,11 +103,16 @@ def subject(user: str) -> str:
     return f"--serviceaccount={rest}" if kind == "system" and rest else f"--user={user or '<account>'}"
 
 
+def _short(user: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", user.lower().rpartition(":")[2]).strip("-") or "account"
+
+
 def grant(user: str, rules: list[tuple[str, list[str], str]], namespace: str | None) -> str:
     """Return the commands by which an administrator grants ``rules`` (resource, verbs, group), in a namespace or everywhere."""
     commands = []
     for resource, verbs, group in rules:
-        name = f"jupyter-offload-{resource.replace('/', '-')}"
+        # names of their own, so that a line given to two users, or for two verbs, does not meet itself
+        name = "-".join(["offload", _short(user), *verbs, resource.replace("/", "-")])
         head, _, sub = resource.partition("/")
         full = f"{head}.{group}" if group else head
         full = f"{full}/{sub}" if sub else full
