@@ -30,7 +30,18 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, ClassVar, Protocol
 
-from .api.models import Capacity, ClusterSpec, Finding, Health, Preview, Profile, Reason, SiteDefinition, Worker
+from .api.models import (
+    Adaptive,
+    Capacity,
+    ClusterSpec,
+    Finding,
+    Health,
+    Preview,
+    Profile,
+    Reason,
+    SiteDefinition,
+    Worker,
+)
 
 #: Opaque state of a backend for one cluster, JSON-serialisable; saved in the record.
 Handle = dict[str, Any]
@@ -162,6 +173,50 @@ class Owned:
     handle: Handle = field(default_factory=dict)
 
 
+class SchedulerState(StrEnum):
+    """What the site shows of a scheduler that it runs itself."""
+
+    absent = "absent"  # the site holds no such cluster
+    starting = "starting"
+    ready = "ready"
+    failed = "failed"  # it will not come; ``problem`` says why
+
+
+@dataclass(frozen=True)
+class SchedulerAt:
+    """A scheduler that the site runs (``Capability.own_scheduler``).
+
+    Attributes:
+        address: where clients of this host reach it; None while they do not, and ``problem`` says what would help.
+        dashboard: host and port of its pages by plain HTTP, if they are reached from here.
+        problem: why it is not ready, not reached, or not what was asked for.
+        workers: how many workers the site aims at; None if that is not known.
+        agrees: whether the rest of what the spec asks for (adaptive scaling, idle timeout) is what the site has.
+        usage: ``clients``, ``tasks_waiting``, ``busy_fraction``, as far as they are known.
+    """
+
+    state: SchedulerState
+    address: str | None = None
+    dashboard: tuple[str, int] | None = None
+    problem: Reason | None = None
+    workers: int | None = None
+    agrees: bool = True
+    usage: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class FoundCluster:
+    """A cluster at a site that this user made by other means, such as ``KubeCluster()``. ``id`` is the site's, for ever."""
+
+    id: str
+    name: str
+    handle: Handle
+    profile: Profile
+    workers: int
+    adaptive: Adaptive | None
+    created_at: float
+
+
 class Backend(ABC):
     """One kind of site. Construct with the definition; raise ``BadInput`` when its options are wrong."""
 
@@ -227,6 +282,26 @@ class Backend(ABC):
         Raises:
             OffloadError: the site cannot be asked.
         """
+
+    async def launch(self, cluster: ClusterContext, workers: int, save: SaveHandle) -> None:
+        """Start a scheduler and workers (``Capability.own_scheduler``); what is there already is success."""
+        raise NotImplementedError
+
+    async def scheduler(self, cluster: ClusterContext) -> SchedulerAt:
+        """Return what the site shows of a cluster's scheduler (``Capability.own_scheduler``).
+
+        Raises:
+            OffloadError: the site cannot be asked now.
+        """
+        raise NotImplementedError
+
+    async def found(self, owner: str) -> Sequence[FoundCluster]:
+        """Return clusters at the site that are this user's and that no keeper made (``Capability.own_scheduler``).
+
+        Raises:
+            OffloadError: the site cannot be asked now.
+        """
+        return ()
 
     async def delete_owned(self, owned: Owned) -> bool:
         """Delete something that ``find_owned`` returned; True once the site confirms that it is gone. Idempotent."""
