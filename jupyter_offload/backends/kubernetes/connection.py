@@ -5,35 +5,35 @@ from __future__ import annotations
 import asyncio
 import email.utils
 import ipaddress
-import logging
 import ssl
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 import httpx
 
-from ...api.problems import OffloadError, ProblemCode, Unavailable
+from ...api.problems import BadInput, OffloadError, ProblemCode, Unavailable
 from .account import Account, load_account
 from .answers import error_of
 from .exec_plugin import Printed, run_plugin
 
-log = logging.getLogger(__name__)
-
 #: How long an account counts as read; files of credentials are renewed without a word.
 REREAD_S = 5.0
+#: A program that prints credentials is not run again sooner because they are refused.
+RERUN_S = 30.0
+#: Longest wait for credentials: reading files, running a program.
+OPEN_TIMEOUT_S = 40.0
 #: Of any one step of a request; its caller's timeout bounds the whole.
 LONGEST_S = 120.0
 
 Key = tuple[Path | None, str | None]
-Content = dict[str, Any] | list[dict[str, Any]] | None
 
 
-@dataclass
+@dataclass(eq=False)
 class _Session:
     """An HTTP client for one account and one event loop."""
 
@@ -41,10 +41,19 @@ class _Session:
     printed: Printed | None
     http: httpx.AsyncClient
     loop: asyncio.AbstractEventLoop
+    made_at: float = field(default_factory=time.monotonic)
 
     def headers(self) -> dict[str, str]:
         token = self.printed.token if self.printed else self.account.token
         return {"Authorization": f"Bearer {token}"} if token else {}
+
+    def usable(self, account: Account | None, *, renew: bool) -> bool:
+        """Tell whether it still is of this account and loop, and need not be renewed; programs are not run again at once."""
+        if self.account != account or self.loop is not asyncio.get_running_loop():
+            return False
+        if self.printed is None:
+            return True
+        return self.printed.fresh() and not (renew and time.monotonic() - self.made_at > RERUN_S)
 
 
 class Connection:
@@ -63,7 +72,8 @@ class Connection:
         self.server_time_offset_s: float | None = None
         self._read_at = float("-inf")
         self._session: _Session | None = None
-        self._opening: asyncio.Lock | None = None
+        self._replaced: set[_Session] = set()
+        self._opening: asyncio.Task[_Session] | None = None
 
     @classmethod
     def take(cls, key: Key) -> Connection:
@@ -83,8 +93,12 @@ class Connection:
                 return
             if self._all.get(self.key) is self:
                 del self._all[self.key]
-        session, self._session = self._session, None
-        await _close(session)
+        if self._opening is not None and not self._opening.get_loop().is_closed():
+            self._opening.cancel()
+        left = [*self._replaced, *([self._session] if self._session else [])]
+        self._session = None
+        self._replaced.clear()
+        await asyncio.gather(*(_close(session) for session in left))
 
     def read(self) -> None:
         """Read the account again. Blocking. What fails stands in ``problem``."""
@@ -103,18 +117,18 @@ class Connection:
         Raises:
             OffloadError: there are no credentials, or the server does not answer (``site-unreachable``).
         """
-        try:
-            async with asyncio.timeout(timeout_s):
-                for attempt in (1, 2):
-                    session = await self._open(renew=attempt == 2)
+        for attempt in (1, 2):
+            session = await self._open(renew=attempt == 2)
+            try:
+                async with asyncio.timeout(timeout_s):
                     answer = await self._once(session, method, path, params, content, content_type)
-                    if answer.status_code != 401:
-                        break
-                return answer
-        except TimeoutError as error:
-            raise self._away(f"did not answer within {timeout_s:g} s") from error
-        except (ssl.SSLError, httpx.TransportError) as error:
-            raise self._away(_why(error)) from error
+            except TimeoutError as error:
+                raise self._away(f"did not answer within {timeout_s:g} s") from error
+            except (ssl.SSLError, httpx.TransportError) as error:
+                raise self._away(_why(error)) from error
+            if answer.status_code != 401:
+                break
+        return answer
 
     async def _once(
         self, session: _Session, method: str, path: str, params: Mapping[str, Any] | None,
@@ -146,34 +160,56 @@ class Connection:
             self.server_time_offset_s = seen - (began + ended) / 2
 
     async def _open(self, *, renew: bool) -> _Session:
-        if self._opening is None or (self._session and self._session.loop is not asyncio.get_running_loop()):
-            self._opening = asyncio.Lock()
-        async with self._opening:
-            if renew or self.problem is not None or time.monotonic() - self._read_at > REREAD_S:
-                await asyncio.to_thread(self.read)
-            if self.problem is not None or self.account is None:
-                raise self.problem or Unavailable(ProblemCode.site_unreachable, "The account was not read yet.")
-            if not self._usable(self._session, renew=renew):
-                before, self._session = self._session, await self._new_session(self.account)
-                asyncio.get_running_loop().call_later(
-                    60, _close_later, before
-                )  # others may be in the middle of a request
-            assert self._session is not None
+        """Return a session with credentials of now. Opening one goes on when its first caller gives up waiting."""
+        stale = self.problem is not None or time.monotonic() - self._read_at > REREAD_S
+        if self._session is not None and not (renew or stale) and self._session.usable(self.account, renew=False):
             return self._session
+        loop = asyncio.get_running_loop()
+        if self._opening is None or self._opening.done() or self._opening.get_loop() is not loop:
+            self._opening = loop.create_task(self._opened(renew))
+            self._opening.add_done_callback(
+                lambda task: task.cancelled() or task.exception()
+            )  # nobody may be left to ask
+        try:
+            async with asyncio.timeout(OPEN_TIMEOUT_S):
+                return await asyncio.shield(self._opening)
+        except TimeoutError as error:
+            raise self._away(f"got no credentials within {OPEN_TIMEOUT_S:g} s") from error
 
-    def _usable(self, session: _Session | None, *, renew: bool) -> bool:
-        if session is None or session.account != self.account or session.loop is not asyncio.get_running_loop():
-            return False
-        return session.printed is None or (session.printed.fresh() and not renew)
+    async def _opened(self, renew: bool) -> _Session:
+        await asyncio.to_thread(self.read)
+        if self.problem is not None or self.account is None:
+            raise self.problem or Unavailable(ProblemCode.site_unreachable, "The account was not read yet.")
+        before = self._session
+        if before is not None and before.usable(self.account, renew=renew):
+            return before
+        self._session = new = await self._new_session(self.account)
+        if before is not None:  # others may be in the middle of a request
+            self._replaced.add(before)
+            new.loop.call_later(LONGEST_S, self._retire, before)
+        return new
+
+    def _retire(self, session: _Session) -> None:
+        if session in self._replaced:
+            self._replaced.discard(session)
+            task = session.loop.create_task(_close(session))
+            _closing.add(task)
+            task.add_done_callback(_closing.discard)
 
     async def _new_session(self, account: Account) -> _Session:
         printed = await run_plugin(account) if account.plugin else None
         certificate, key = (printed.certificate_pem, printed.key_pem) if printed else (None, None)
         context = await asyncio.to_thread(account.ssl_context, certificate, key)
-        http = httpx.AsyncClient(
-            base_url=account.server, verify=context, timeout=LONGEST_S, follow_redirects=False, proxy=account.proxy,
-            trust_env=not _is_loopback(account.server),
-        )  # fmt: skip
+        try:
+            http = httpx.AsyncClient(
+                base_url=account.server, verify=context, timeout=LONGEST_S, follow_redirects=False, proxy=account.proxy,
+                trust_env=not _is_loopback(account.server),
+            )  # fmt: skip
+        except (httpx.InvalidURL, ValueError, ImportError) as error:
+            message = f"The server or proxy-url of {account.source} is no address that can be used: {error}."
+            raise BadInput(
+                ProblemCode.access_denied, message, hint="Write for example server: https://host:6443"
+            ) from error
         return _Session(account, printed, http, asyncio.get_running_loop())
 
     def _away(self, why: str) -> OffloadError:
@@ -206,16 +242,10 @@ def _is_loopback(server: str) -> bool:
         return host == "localhost"
 
 
+#: The loop itself keeps no task alive.
 _closing: set[asyncio.Task[None]] = set()
 
 
-def _close_later(session: _Session | None) -> None:
-    if session is not None:
-        task = asyncio.get_running_loop().create_task(_close(session))
-        _closing.add(task)
-        task.add_done_callback(_closing.discard)
-
-
-async def _close(session: _Session | None) -> None:
-    if session is not None and session.loop is asyncio.get_running_loop():
+async def _close(session: _Session) -> None:
+    if session.loop is asyncio.get_running_loop():
         await session.http.aclose()

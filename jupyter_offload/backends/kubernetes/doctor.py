@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import stat
 import time
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from ...api.models import Finding, SiteDefinition
 from ...api.problems import OffloadError, ProblemCode
@@ -29,7 +31,7 @@ async def examine(
     """Return each thing that was looked at, in the order in which it is needed; what is moot after a failure is left out."""
     findings = list(_settings(options))
     error = await api.reach()
-    findings += _account(api)
+    findings += await asyncio.to_thread(lambda: list(_account(api)))
     if api.connection.account is None:
         assert error is not None
         return [*findings, Finding(check="account", state="error", message=error.message, hint=error.hint)]
@@ -70,10 +72,17 @@ def _account(api: KubeApi) -> Iterable[Finding]:
     if account.server.startswith("http://"):
         text = f"{account.source} reaches the API server without TLS, so that others read the token and the keys."
         yield Finding(check="account", state="warning", message=text, hint="Use its https:// address.")
-    if account.file is not None and stat.S_IMODE(account.file.stat().st_mode) & 0o077:
+    if account.file is not None and _open_to_others(account.file):
         text = f"{account.file} can be read by others, who then act as this account."
         hint = f"Close it, if it is one person's: chmod 600 {account.file}"
         yield Finding(check="account", state="warning", message=text, hint=hint)
+
+
+def _open_to_others(file: Path) -> bool:
+    try:
+        return stat.S_IMODE(file.stat().st_mode) & 0o077 != 0
+    except OSError:
+        return False
 
 
 async def _server(api: KubeApi, user: str) -> Sequence[Finding]:
