@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import distributed
@@ -18,20 +18,29 @@ log = logging.getLogger("offload.scheduler")
 StatusHook = Callable[[str, str, str], None]
 #: Called with the address of a new worker; true once it answered.
 Reach = Callable[[str], Awaitable[bool]]
+#: Called with name and versions of a worker that asks to join; what to answer to one that must not.
+Vet = Callable[[str, Mapping[str, Any] | None], dict[str, Any] | None]
 
 
 class Scheduler(PrivateDashboard, distributed.Scheduler):  # type: ignore[misc]
     """A scheduler whose local workers are started again by a supervisor. (Dask reads configuration by the class name.)
 
-    A worker gets tasks only after ``reach`` found that it answers. ``restarting`` holds addresses of workers that a client
-    asked to restart.
+    A worker is let in if ``vet`` has nothing against it, and gets tasks only after ``reach`` found that it answers.
+    ``restarting`` holds addresses of workers that a client asked to restart.
     """
 
     def __init__(
-        self, *args: Any, reach: Reach, status_hook: StatusHook, is_local: Callable[[str], bool], **kwargs: Any
+        self,
+        *args: Any,
+        vet: Vet,
+        reach: Reach,
+        status_hook: StatusHook,
+        is_local: Callable[[str], bool],
+        **kwargs: Any,
     ) -> None:
         self.restarting: set[str] = set()
         self.reached: set[str] = set()
+        self._vet = vet
         self._reach = reach
         self._reaching: dict[str, asyncio.Task[None]] = {}
         self._status_hook = status_hook
@@ -39,6 +48,17 @@ class Scheduler(PrivateDashboard, distributed.Scheduler):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         # The keeper alone decides when a cluster ends, whatever the user's Dask configuration says.
         self.idle_timeout = None
+
+    async def add_worker(self, comm: Any, **told: Any) -> None:
+        """Let a worker in, or tell it why not, as Dask does when a name is taken: then it ends by itself.
+
+        Local workers are forks of what the scheduler is a fork of, whatever was installed since.
+        """
+        name = str(told.get("name"))
+        if not self._is_local(name) and (answer := self._vet(name, told.get("versions"))) is not None:
+            await comm.write(answer)
+            return
+        await super().add_worker(comm, **told)
 
     def handle_worker_status_change(self, status: Any, worker: Any, stimulus_id: str) -> None:
         """Hold a new worker back until it was reached, and tell the hook of every change."""

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from distributed.diagnostics.plugin import SchedulerPlugin
 
+from .arrivals import Arrivals
+
 if TYPE_CHECKING:
     from .dask_scheduler import Scheduler
     from .journal import Journal
@@ -20,6 +22,7 @@ log = logging.getLogger("offload.scheduler")
 
 #: A new worker must answer within this time, over a connection the scheduler opens to it.
 ROUND_TRIP_TIMEOUT_S = 10.0
+_NEED_RELAY = "Workers behind a firewall or NAT need a relay."
 #: Clients that Dask or a task makes inside the cluster are not the user's.
 _INNER_CLIENTS = ("fire-and-forget", "Client-worker-")
 
@@ -32,6 +35,7 @@ class OffloadPlugin(SchedulerPlugin):  # type: ignore[misc]
     def __init__(self, journal: Journal, workforce: Workforce) -> None:
         self._journal = journal
         self._workforce = workforce
+        self.arrivals = Arrivals(journal)
         self._scheduler: Scheduler | None = None
         self._names: dict[str, str] = {}
         self._spilling: set[str] = set()
@@ -49,6 +53,7 @@ class OffloadPlugin(SchedulerPlugin):  # type: ignore[misc]
         """Note a new worker, which says what it could not import."""
         state = scheduler.workers[worker]
         name = self._names[worker] = str(state.name)
+        self.arrivals.came(worker, name, state.versions)
         state.services.pop("dashboard", None)  # a worker's own is not proxied, so a link to it would be dead
         for module, why in (state.extra or {}).get("offload_failed_modules", {}).items():
             self.module_failed(module, why, name)
@@ -69,13 +74,16 @@ class OffloadPlugin(SchedulerPlugin):  # type: ignore[misc]
         except (OSError, TimeoutError) as error:
             self._unreachable.add(worker)
             why = str(error) or f"no answer within {ROUND_TRIP_TIMEOUT_S:g} s"
-            self._journal.add(
-                "error", "worker-unreachable",
+            message = (
                 f"{name} registered from {worker}, but the scheduler cannot reach it there: {why}. It is closed, since its"
-                " results could never be fetched. Workers behind a firewall or NAT need a relay.", name,
-            )  # fmt: skip
+                " results could never be fetched."
+            )
+            self._journal.add("error", "worker-unreachable", f"{message} {_NEED_RELAY}", name)
+            self.arrivals.refuse(name, "worker-unreachable", message, _NEED_RELAY)
             return False
-        log.info("%s answered in %.1f ms", name, (time.monotonic() - began) * 1e3)
+        took_s = time.monotonic() - began
+        log.info("%s answered in %.1f ms", name, took_s * 1e3)
+        self.arrivals.proven(worker, took_s)
         if (state := scheduler.workers.get(worker)) is not None:
             self._workforce.connected(name, state.pid)
         return True
@@ -101,6 +109,7 @@ class OffloadPlugin(SchedulerPlugin):  # type: ignore[misc]
         """Note that a worker left; a local one that was not asked to go is replaced by the supervisor."""
         name = self._names.pop(worker, worker)
         self._spilling.discard(worker)
+        self.arrivals.left(worker)
         told = worker in self._unreachable
         self._unreachable.discard(worker)
         expected = self._workforce.left(name, by_client=worker in scheduler.restarting)
@@ -148,6 +157,7 @@ class OffloadPlugin(SchedulerPlugin):  # type: ignore[misc]
         """Note a client of the user."""
         if not client.startswith(_INNER_CLIENTS):
             self._journal.add("info", "client-connected", "A client connected.")
+            self.arrivals.client_came(scheduler.clients[client].versions)
 
     def remove_client(self, scheduler: Scheduler, client: str) -> None:
         """Note that a client of the user left."""

@@ -5,12 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import platform
 import socket
 from typing import Any
 
-import dask
-import distributed
 from distributed.security import Security
 from tornado.ioloop import PeriodicCallback
 
@@ -101,6 +98,7 @@ class SchedulerProcess:
             dashboard=False,  # made when somebody asks, see dashboard.py
             local_directory=str(self._launch.spill),
             plugins=[self._plugin],
+            vet=self._plugin.arrivals.vet,
             reach=self._plugin.reach,
             status_hook=self._plugin.status_changed,
             is_local=self._workforce.is_local,
@@ -110,7 +108,8 @@ class SchedulerProcess:
         address, tls = self._scheduler.address, self._launch.tls
         files = {"ca_file": tls.ca_file, "cert_file": tls.client_file, "key_file": tls.client_file}
         connection = {"id": self._launch.id, "name": self._launch.name, "scheduler_address": address, "tls": files,
-                      "address": address, "type": "Scheduler", "workers": {}}  # fmt: skip
+                      "address": address, "type": "Scheduler", "workers": {},
+                      "versions": self._plugin.arrivals.versions}  # fmt: skip
         write_json(self._launch.folder / "connection.json", connection)
         me, supervisor = os.getpid(), os.getppid()
         ready = {
@@ -157,12 +156,7 @@ class SchedulerProcess:
                 "wait": self._wait, "stop": self._stop}  # fmt: skip
 
     async def _hello(self, _: dict[str, Any]) -> dict[str, Any]:
-        versions = {
-            "python": platform.python_version(),
-            "dask": dask.__version__,
-            "distributed": distributed.__version__,
-        }
-        return {"protocol": PROTOCOL, "versions": versions, "pid": os.getpid()}
+        return {"protocol": PROTOCOL, "versions": self._plugin.arrivals.versions, "pid": os.getpid()}
 
     async def _status(self, request: dict[str, Any]) -> dict[str, Any]:
         since = int(number(request, "events_since", 0, 0, 2**53))

@@ -35,7 +35,9 @@ def status(
         "sequence": journal.sequence,
         "target": workforce.target,
         "scheduler_address": scheduler.address,
+        "versions": plugin.arrivals.versions,
         "workers": workers,
+        "refused": list(plugin.arrivals.refused),
         "clients": client_count(scheduler),
         "tasks_waiting": waiting + processing - executing,
         "tasks_done": plugin.tasks_done,
@@ -63,7 +65,7 @@ def _connected(state: Any, name: str, local: LocalWorker | None, plugin: Offload
     shown = _STATES.get(state.status.name, "starting")
     if local is not None and local.retiring:
         shown = "retiring"
-    metrics = state.metrics
+    metrics, arrival = state.metrics, plugin.arrivals.of(state.address)
     return {
         "name": name,
         "state": shown,
@@ -78,6 +80,10 @@ def _connected(state: Any, name: str, local: LocalWorker | None, plugin: Offload
         "executing": min(len(state.processing), state.nthreads),
         "restarts": local.restarts if local else 0,
         "message": local.message if local else None,
+        "versions": arrival.versions,
+        "round_trip_s": arrival.round_trip_s,
+        "registered_at": arrival.registered_at or None,
+        "proven_at": arrival.proven_at,
     }
 
 
@@ -97,4 +103,8 @@ def _absent(local: LocalWorker, plugin: OffloadPlugin, spec: WorkerSpec) -> dict
         "executing": 0,
         "restarts": local.restarts,
         "message": local.message,
+        "versions": {},
+        "round_trip_s": None,
+        "registered_at": None,
+        "proven_at": None,
     }

@@ -12,15 +12,10 @@ import traceback
 from pathlib import Path
 
 from .checks import check_versions
-from .endings import FILES_MISSING, IMAGE_FAILED, NOT_CONNECTED, Ended, Ending, end
+from .endings import FILES_MISSING, IMAGE_FAILED, NOT_CONNECTED, Ended, Ending, end, say
 from .files import find_job
 from .job import WorkerJob
 from .surroundings import Scratch, set_environment
-
-
-def say(text: str) -> None:
-    """Write a line for those who read the log."""
-    print(f"offload: {text}", flush=True)
 
 
 def main(arguments: list[str]) -> int:

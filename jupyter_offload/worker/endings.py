@@ -61,6 +61,11 @@ class Ended(Exception):
         self.ending = Ending(code, message, hint)
 
 
+def say(text: str) -> None:
+    """Write a line for those who read the log."""
+    print(f"offload: {text}", flush=True)
+
+
 def line_of(ending: Ending) -> str:
     """Return the last line of a worker that ends so."""
     told = {"code": ending.code, "message": ending.message[:_LONGEST], "hint": ending.hint}

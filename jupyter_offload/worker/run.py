@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import random
 import signal
 import time
@@ -20,12 +19,10 @@ import dask.config
 import distributed
 from distributed.core import Status
 
-from .endings import NOT_CONNECTED, Ended
+from .endings import NOT_CONNECTED, Ended, say
 from .inside import Worker
 from .job import WorkerJob
-from .why import lost, refusal_of, why_not_connected
-
-log = logging.getLogger("offload.site")
+from .why import last_heard, lost, refusal_of, why_not_connected
 
 #: Data that was not handed on by then is computed again. Kubernetes kills 30 s after it asked.
 HAND_OVER_S = 20.0
@@ -81,7 +78,7 @@ class _Life:
         nanny = await self._unless_told(self._join())
         if nanny is None:
             return self._status
-        print(f"offload: joined {self._job.scheduler_address} as {nanny.worker_address}", flush=True)
+        say(f"joined {self._job.scheduler_address} as {nanny.worker_address}")
         if (left_s := self._left_s()) is not None:
             loop.call_later(left_s, self._tell, 0, "its lifetime is over")
         gone = await self._unless_told(self._until_gone(nanny))
@@ -93,7 +90,7 @@ class _Life:
         return 0
 
     def _tell(self, status: int, why: str) -> None:
-        print(f"offload: {why}; ending", flush=True)
+        say(f"{why}; ending")
         self._status = status
         self._told.set()
 
@@ -134,7 +131,7 @@ class _Life:
                 if time.monotonic() + _PAUSE_S >= deadline:
                     ending = await asyncio.to_thread(why_not_connected, self._job, error)
                     raise Ended(ending.code, ending.message, ending.hint) from error
-                log.warning("Not connected yet (%s); trying again", error)
+                say(f"not connected yet ({last_heard(error)}); trying again")
                 await asyncio.sleep(_PAUSE_S)
             else:
                 nanny.death_timeout = self._job.death_timeout_s  # for the starts that follow
@@ -182,5 +179,5 @@ class _Life:
                 )
                 await asyncio.wait_for(moving, HAND_OVER_S)
             except (TimeoutError, OSError) as error:
-                log.warning("Its data could not be handed on: %s", error or "no time left")
+                say(f"its data could not be handed on: {error or 'no time left'}")
         await nanny.close(timeout=_CLOSE_S, reason="site-ends-worker")

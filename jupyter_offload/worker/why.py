@@ -45,8 +45,7 @@ def why_not_connected(job: WorkerJob, error: BaseException) -> Ending:
             f"The worker cannot reach the relay from {socket.gethostname()}: {'; '.join(problems)}.",
             f"Jobs must be able to open TCP connections to {', '.join(addresses)}. Ask the site's administrator.",
         )
-    heard = [str(one) for one in _causes(error) if str(one)]
-    last = f" The last it heard: {heard[-1]}." if heard else ""
+    last = f" The last it heard: {last_heard(error).rstrip('.')}."
     relay = f"The relay answers, but the worker did not join {job.scheduler_address}" if addresses else (
         f"The worker did not join {job.scheduler_address}"
     )  # fmt: skip
@@ -54,6 +53,13 @@ def why_not_connected(job: WorkerJob, error: BaseException) -> Ending:
         NOT_CONNECTED, f"{relay} within {job.death_timeout_s:g} s.{last}",
         "See whether the cluster still runs, and whether its card names a problem of the relay.",
     )  # fmt: skip
+
+
+def last_heard(error: BaseException) -> str:
+    """Return what says most of why a nanny did not start: Dask wraps it."""
+    causes = [one for one in _causes(error) if str(one)]
+    plain = [str(one) for one in causes if not isinstance(one, RuntimeError)]
+    return (plain or [str(one) for one in causes] or [type(error).__name__])[0]
 
 
 def lost(reason: str) -> str:
