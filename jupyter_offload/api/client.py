@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import sys
+import time
 import uuid
 from typing import Any, TypeVar, overload
 from urllib.parse import quote
@@ -16,6 +19,8 @@ from .routes import ROUTES, Route
 from .start import ensure_keeper
 
 T = TypeVar("T", bound=Model)
+#: Longest wait for a pod to be made for the keeper; the doorway gives up before, unless its settings say otherwise.
+PLACING_PATIENCE_S = 600.0
 _ROUTES = {route.operation: route for route in ROUTES}
 
 
@@ -67,6 +72,25 @@ def _unreachable(error: Exception) -> Unavailable:
     )  # fmt: skip
 
 
+class _Coming:
+    """How long to wait for a pod that is being made for the keeper; tells people how far it is."""
+
+    def __init__(self) -> None:
+        self._until = time.monotonic() + PLACING_PATIENCE_S
+        self._told = ""
+
+    def wait_s(self, answer: httpx.Response) -> float | None:
+        """Return how long to wait before asking again, None where the answer is one."""
+        if answer.status_code != 503 or "Retry-After" not in answer.headers or time.monotonic() > self._until:
+            return None
+        with contextlib.suppress(ValueError, AttributeError):
+            said = str(answer.json().get("detail"))
+            if said != self._told:
+                self._told = said
+                print(f"offload: {said}", file=sys.stderr, flush=True)
+        return 1.0
+
+
 class KeeperClient:
     """Blocking client. ``call("getCluster", Cluster, id="zmumu")`` sends one operation of the route table.
 
@@ -110,9 +134,14 @@ class KeeperClient:
     ) -> T | None:
         """Send one operation; path and query arguments by name. A keeper that died is started again, once."""
         _, request = _build(operation, body, if_match, arguments)
+        coming = _Coming()
         for attempt in (1, 2):
             try:
-                return _parse(self._connected().request(**request), response)
+                answer = self._connected().request(**request)
+                while (wait_s := coming.wait_s(answer)) is not None:
+                    time.sleep(wait_s)
+                    answer = self._connected().request(**request)
+                return _parse(answer, response)
             except httpx.HTTPError as error:
                 self.close()
                 if attempt == 2 or not _again(error, if_match):
@@ -170,10 +199,14 @@ class AsyncKeeperClient:
     ) -> T | None:
         """Send one operation; path and query arguments by name. A keeper that died is started again, once."""
         _, request = _build(operation, body, if_match, arguments)
+        coming = _Coming()
         for attempt in (1, 2):
             try:
-                http = await self._connected()
-                return _parse(await http.request(**request), response)
+                answer = await (await self._connected()).request(**request)
+                while (wait_s := coming.wait_s(answer)) is not None:
+                    await asyncio.sleep(wait_s)
+                    answer = await (await self._connected()).request(**request)
+                return _parse(answer, response)
             except httpx.HTTPError as error:
                 await self.close()
                 if attempt == 2 or not _again(error, if_match):

@@ -20,6 +20,9 @@ from jupyter_core.paths import jupyter_config_path, jupyter_data_dir
 
 from .problems import Broken, ProblemCode
 
+#: The address of its pod, for a keeper in a pod of its own.
+ADDRESS = "JUPYTER_OFFLOAD_ADDRESS"
+
 
 def host_name() -> str:
     """Return the name that records carry for this host."""
@@ -59,6 +62,28 @@ def owner_id() -> str:
     return known
 
 
+def take_owner_id(owner: str) -> None:
+    """Make this the name of this data folder, where it has none yet.
+
+    Raises:
+        ValueError: it has another one.
+        OSError: the folder cannot be written.
+    """
+    path = data_folder() / "owner-id"
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        with path.open("x") as file:
+            file.write(owner)
+    except FileExistsError:
+        if owner_id() != owner:
+            raise ValueError(f"{path.parent} belongs to the owner {owner_id()}, not to {owner}") from None
+
+
+def kernel_address() -> str:
+    """Return the address of this host that kernels reach schedulers at: loopback, unless the keeper has a pod of its own."""
+    return os.environ.get(ADDRESS) or "127.0.0.1"
+
+
 def data_folder() -> Path:
     """Return ``<jupyter data dir>/offload`` (not created)."""
     return Path(jupyter_data_dir()) / "offload"
@@ -72,6 +97,14 @@ def sites_folders() -> list[Path]:
 def relay_files() -> list[Path]:
     """Return the places of the file that says which relay to use, most specific first."""
     return [Path(p) / "offload" / "relay.yaml" for p in jupyter_config_path()]
+
+
+def placement_file() -> Path | None:
+    """Return the file that places keepers in pods of their own, None where there is none, and in such a pod."""
+    if os.environ.get(ADDRESS):
+        return None
+    files = (Path(p) / "offload" / "placement.yaml" for p in jupyter_config_path())
+    return next((p for p in files if p.exists()), None)
 
 
 def runtime_folder() -> Path:
@@ -121,3 +154,8 @@ def relay_token_path() -> Path:
 def keeper_log_path() -> Path:
     """Return the keeper's own log."""
     return data_folder() / "keeper.log"
+
+
+def doorway_log_path() -> Path:
+    """Return the log of the doorway to a keeper in a pod of its own."""
+    return data_folder() / "doorway.log"

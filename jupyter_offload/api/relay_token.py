@@ -48,6 +48,11 @@ def hand_over() -> None:
     token = os.environ.get(name, "") if name else ""
     if not token:
         return
+    keep(token)
+
+
+def keep(token: str) -> None:
+    """Put a token where the keeper of this host reads it. Best effort."""
     path = locations.relay_token_path()
     part = path.with_name(f"{path.name}.{os.getpid()}")
     with contextlib.suppress(OSError):

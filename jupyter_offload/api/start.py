@@ -2,6 +2,7 @@
 
 The keeper is started as ssh-agent or tmux are: detached, on demand, and never as a child of the door, so that the death of
 the Jupyter server or the kernel does not touch it. Two doors may race: the lock file decides, both then meet the winner.
+Where ``placement.yaml`` gives keepers pods of their own, a doorway is started in its stead, which serves the same socket.
 """
 
 from __future__ import annotations
@@ -73,7 +74,12 @@ def _outdated(health: dict[str, object]) -> bool:
     api = health.get("api")
     if not isinstance(api, int) or api < API_VERSION:
         return True
-    return api == API_VERSION and _order(str(health.get("version"))) < _order(__version__)
+    return api == API_VERSION and older(str(health.get("version")), __version__)
+
+
+def older(release: str, other: str) -> bool:
+    """Tell whether a release came before another one."""
+    return _order(release) < _order(other)
 
 
 def _order(version: str) -> tuple[int, ...]:
@@ -100,7 +106,8 @@ def ensure_keeper() -> Path:
         # it may be ending already
         with contextlib.suppress(httpx.HTTPError), httpx.Client(transport=transport, timeout=10) as http:
             http.post("http://keeper/hand-over")
-    log = locations.keeper_log_path()
+    placed = locations.placement_file() is not None
+    log = locations.doorway_log_path() if placed else locations.keeper_log_path()
     log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     deadline = time.monotonic() + START_TIMEOUT_S
     started_at = 0.0
@@ -108,7 +115,7 @@ def ensure_keeper() -> Path:
         # A starter that lost the race, or met a keeper just about to end, tries again.
         if time.monotonic() - started_at > 5:
             started_at = time.monotonic()
-            _spawn(log)
+            _spawn(log, "doorway" if placed else "keeper")
         health = _health(socket)
         if health is not None and not _outdated(health):
             return socket
@@ -127,10 +134,10 @@ def ensure_keeper() -> Path:
     )
 
 
-def _spawn(log: Path) -> None:
+def _spawn(log: Path, what: str) -> None:
     with log.open("ab") as out:
         log.chmod(0o600)
         subprocess.run(
-            [sys.executable, "-m", "jupyter_offload.keeper", "--detach"],
+            [sys.executable, "-m", f"jupyter_offload.{what}", "--detach"],
             stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=clean_environment(), cwd="/", timeout=20, check=False,
         )  # fmt: skip

@@ -86,7 +86,7 @@ def launch_document(record: Record, workers: int, tls: dict[str, str]) -> dict[s
         "spill": record.spill,
         "logs": str(Path(record.folder) / "logs"),
         "tls": tls,
-        "host": "127.0.0.1",
+        "host": locations.kernel_address(),
         "workers": workers,
         "worker": {
             "cores": record.profile.cores,
