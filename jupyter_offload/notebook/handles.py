@@ -15,7 +15,7 @@ from ..api import asking, models, text
 from ..api.following import ended
 from ..api.models import Phase, Reason
 from ..api.problems import OffloadError
-from . import bridge, html
+from . import bridge, html, versions
 from .operations import CLOSE_TIMEOUT_S, FRESH_S, LOOK_S, Operations
 from .results import Log, Logs, TimelineEntries
 from .surroundings import dashboard_link
@@ -70,13 +70,20 @@ class _Handle:
 
     @property
     def security(self) -> Security:
-        """Dask's security settings with the paths of this cluster's TLS files (never their content)."""
+        """Dask's security settings with the paths of this cluster's TLS files (never their content), if it has any.
+
+        Raises:
+            BadInput: this kernel's Python is another one than the cluster's. ``Client`` asks here before it connects.
+        """
         from distributed.security import Security
 
         connection = self._connection()
+        versions.check(connection)
         if connection.relay is not None:
             _find_workers_by(connection.relay)
         tls = connection.tls
+        if tls is None:
+            return Security(require_encryption=False)
         return Security(
             tls_ca_file=tls.ca_file,
             tls_client_cert=tls.cert_file,
