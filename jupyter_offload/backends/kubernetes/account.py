@@ -160,7 +160,8 @@ def _entries(files: Sequence[Path], kind: str) -> dict[str, _Entry]:
     """Return the clusters, users or contexts of several kubeconfigs; the first of a name wins."""
     found: dict[str, _Entry] = {}
     for file in files:
-        for item in _document(file).get(f"{kind}s") or []:
+        listed = _document(file).get(f"{kind}s")
+        for item in listed if isinstance(listed, list) else ():
             if isinstance(item, Mapping) and isinstance(item.get(kind) or {}, Mapping):
                 found.setdefault(str(item.get("name")), _Entry(item.get(kind) or {}, file))
     return found
@@ -214,6 +215,14 @@ def _from_kubeconfig(files: Sequence[Path], context: str | None) -> Account:
 
 
 def _check_kind(user: _Entry, context: str) -> None:
+    if (plugin := user.value.get("exec")) is not None:
+        args = plugin.get("args") or [] if isinstance(plugin, Mapping) else None
+        env = plugin.get("env") or [] if isinstance(plugin, Mapping) else None
+        pairs = isinstance(env, list) and all(isinstance(e, Mapping) and {"name", "value"} <= set(e) for e in env)
+        if not isinstance(args, list) or not pairs:
+            raise _refused(
+                f"The 'exec' of context {context!r} in {user.file} is not written as Kubernetes wants it.", user.file
+            )
     for old in ("auth-provider", "username", "password"):
         if old in user.value:
             message = f"Context {context!r} in {user.file} uses {old!r}, which Kubernetes no longer has."

@@ -31,6 +31,7 @@ class SiteSide:
         self.api = KubeApi.of(self.options)
         self._watch = NodeWatch.of(self.api)
         self._architectures: list[str] = []
+        self._last = Sight()
 
     async def sight(self) -> Sight:
         """Return the nodes of the site, at most 3 s old, or why they cannot be seen. Never raises."""
@@ -41,7 +42,8 @@ class SiteSide:
         except OffloadError as error:
             return Sight(error=error, last=last)
         self._architectures = sorted({n.architecture for n in nodes if n.architecture})
-        return Sight(nodes=nodes, last=last)
+        self._last = Sight(nodes=nodes, last=last)
+        return self._last
 
     async def _nodes(self) -> list[NodeView]:
         if self.options.node is not None:
@@ -70,7 +72,14 @@ class SiteSide:
 
     async def placement(self) -> Placement:
         """Return where pods go and what they tolerate, from the live node, with what is wrong there now. Never raises."""
-        sight, options = await self.sight(), self.options
+        return self._placement(await self.sight())
+
+    def expected_placement(self) -> Placement:
+        """Return the same as far as it is known from the last look, without another one."""
+        return self._placement(self._last)
+
+    def _placement(self, sight: Sight) -> Placement:
+        options = self.options
         problem = problem_of(sight, options, time.time())
         if options.node is None:
             return Placement(options.node_selector or {}, tolerations(options, [], virtual=False), problem)
