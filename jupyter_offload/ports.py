@@ -191,7 +191,8 @@ class SchedulerAt:
         dashboard: host and port of its pages by plain HTTP, if they are reached from here.
         problem: why it is not ready, not reached, or not what was asked for.
         workers: how many workers the site aims at; None if that is not known.
-        agrees: whether the rest of what the spec asks for (adaptive scaling, idle timeout) is what the site has.
+        adaptive: between which numbers the site moves that by itself, if it does.
+        agrees: whether the rest of what the spec asks for (such as the idle timeout) is what the site has.
         usage: ``clients``, ``tasks_waiting``, ``busy_fraction``, as far as they are known.
     """
 
@@ -200,6 +201,7 @@ class SchedulerAt:
     dashboard: tuple[str, int] | None = None
     problem: Reason | None = None
     workers: int | None = None
+    adaptive: Adaptive | None = None
     agrees: bool = True
     usage: Mapping[str, float] = field(default_factory=dict)
 

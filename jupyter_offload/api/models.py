@@ -114,6 +114,8 @@ class ReasonCode(StrEnum):
     scheduler_start_failed = "scheduler-start-failed"
     scheduler_start_timeout = "scheduler-start-timeout"
     scheduler_died = "scheduler-died"
+    scheduler_not_reached = "scheduler-not-reached"
+    deleted_at_site = "deleted-at-site"
     supervisor_died = "supervisor-died"
     server_ended = "server-ended"
     environment_unusable = "environment-unusable"
@@ -438,6 +440,7 @@ class Cluster(Model):
     connectable: bool = Field(default=False, description="a client can connect now")
     dashboard: bool = Field(default=False, description="dashboards can be shown now")
     encrypted: bool = Field(default=True, description="whether TLS protects what clients and workers exchange")
+    adopted: bool = Field(default=False, description="found at the site, where it was made by other means")
 
 
 class ClusterList(Model):
@@ -521,7 +524,7 @@ class Connection(Model):
     id: str
     name: str
     scheduler_address: str
-    tls: TLSFiles
+    tls: TLSFiles | None = Field(description="null = this cluster's connections are not encrypted")
     connection_file: str = Field(description="the same as JSON, for kernels without this package")
     relay: RelayWay | None = Field(default=None, description="for direct transfers with workers; null = none is needed")
 

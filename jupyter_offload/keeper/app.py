@@ -20,6 +20,7 @@ from ..api.routes import API_VERSION, ROUTES
 from ..api.start import ENDS_WITH_SERVER
 from ..ports import Backend
 from . import leftovers
+from .adoption import Adoption
 from .clusters import Clusters
 from .environments import Environments
 from .http import Answer, Call, Operation, PrivateServer, Traffic, application, serve
@@ -116,6 +117,7 @@ class Keeper:
         self.clusters = Clusters(
             self.store, self.loop, self.sites, self.environments, ends_with_server=self._ends_with_server
         )
+        self._adoption = Adoption(self.store, self.sites, self.loop.wake)
         if self.store.moved_aside is not None:
             restored = await leftovers.restore(self.store)
             self._findings.append(leftovers.recovered_finding(self.store.moved_aside, restored))
@@ -195,6 +197,7 @@ class Keeper:
                     await self.clusters.delete(record.id, None)
                 if await self.store.reload_foreign():
                     self._wake_all()
+                await self._adoption.look()
             except OffloadError as error:
                 log.warning("%s", error)
 

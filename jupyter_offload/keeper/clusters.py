@@ -26,6 +26,7 @@ from ..api.models import (
     TLSFiles,
 )
 from ..api.problems import BadInput, Conflict, NotNow, ProblemCode
+from ..ports import Capability
 from . import folders
 from .dashboards import Dashboards
 from .environments import Environments
@@ -125,13 +126,15 @@ class Clusters:
         now = time.time()
         record_id = request.id or uuid.uuid4().hex
         place = folders.places(record_id)
+        own = Capability.own_scheduler in backend.capabilities
         record = Record(
             id=record_id, name=spec.name, owner=locations.owner_name(), requested=spec, spec=resolved, profile=profile,
             site_title=definition.title or definition.name, python=environment.python,
             variables=self._environments.variables(environment.name), host=locations.host_name(), boot_id=boot_id(),
             container_id=container_id(), created_at=now, phase_since=now, reason=ACCEPTED,
-            workers_requested=resolved.workers, ends_with_server=self._ends_with_server, folder=place.folder,
-            runtime=place.runtime, spill=place.spill,
+            workers_requested=resolved.workers, ends_with_server=self._ends_with_server and not own, folder=place.folder,
+            runtime=place.runtime, spill=place.spill, own_scheduler=own,
+            encrypted=Capability.unencrypted not in backend.capabilities,
         )  # fmt: skip
         try:
             record = await self._store.insert(record, [entry(now, ACCEPTED)])
@@ -264,9 +267,10 @@ class Clusters:
             raise _not_usable(record)
         folder = Path(record.folder)
         client = str(folder / "client.pem")
+        tls = TLSFiles(ca_file=str(folder / "ca.pem"), cert_file=client, key_file=client)
         return Connection(
             id=record.id, name=record.name, scheduler_address=address,
-            tls=TLSFiles(ca_file=str(folder / "ca.pem"), cert_file=client, key_file=client),
+            tls=tls if record.encrypted else None,
             connection_file=str(folder / "connection.json"),
             relay=RelayWay.model_validate(record.relay.launch_part()) if record.relay is not None else None,
         )  # fmt: skip

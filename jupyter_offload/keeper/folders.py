@@ -75,6 +75,21 @@ def make(record: Record, workers: int) -> Path:
     return launch
 
 
+def make_for_own_scheduler(record: Record, address: str | None = None) -> None:
+    """Make the folders of a cluster whose scheduler runs elsewhere, and what a kernel without this package connects by.
+
+    Raises:
+        OSError: as ``make``.
+    """
+    folder = Path(record.folder)
+    for path in (folder, folder / "logs", Path(record.runtime)):
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.chmod(0o700)
+    write_private(folder / "record.json", record.model_dump_json(indent=1))
+    if address is not None:
+        write_private(folder / "connection.json", json.dumps({"scheduler_address": address, "tls": None}, indent=1))
+
+
 def launch_document(record: Record, workers: int, tls: dict[str, str]) -> dict[str, Any]:
     """Return what the supervisor is told."""
     spec = record.spec

@@ -64,6 +64,8 @@ class Observation:
     launch_error: Reason | None = None
     #: why workers that come through a relay wait
     relay: Reason | None = None
+    #: of a scheduler that the site runs: why it is not ready, or cannot be reached or seen from here
+    scheduler_problem: Reason | None = None
 
 
 class Do(StrEnum):
@@ -116,11 +118,12 @@ def next_action(record: Record, seen: Observation, now: float, limits: Limits = 
     if ending is not None:
         return _stopping(record, ending)
     if seen.sight is Sight.nothing:
-        return Action(Do.launch, Phase.starting, _starting(), record.desired, initial_workers(record))
+        why = seen.scheduler_problem or _starting()
+        return Action(Do.launch, Phase.starting, why, record.desired, initial_workers(record))
     if seen.sight is Sight.starting:
-        return _stay(record, _starting(), Phase.starting)
+        return _stay(record, seen.scheduler_problem or _starting(), Phase.starting)
     if seen.sight is Sight.silent:
-        return _stay(record, _cannot_see(record))
+        return _stay(record, seen.scheduler_problem or _cannot_see(record))
     return _running(record, seen, now, limits)
 
 
@@ -153,8 +156,12 @@ def _over(record: Record, seen: Observation, now: float, limits: Limits) -> Acti
         return _fail(record, _reason("supervisor_died", "The cluster's supervisor process was killed, and its scheduler and"
                                      " workers ended with it.", "Look at the supervisor's log; the system kills processes"
                                      " when memory runs out. " + START_AGAIN))  # fmt: skip
+    if seen.sight is Sight.exited and seen.scheduler_problem is not None:
+        return _fail(record, seen.scheduler_problem)
     if seen.sight is Sight.exited and seen.exit is not None:
         return _exited(record, seen.exit)
+    if record.own_scheduler:
+        return None  # the site has deadlines of its own
     late = record.launched_at is not None and now - record.launched_at > limits.start_timeout_s
     if seen.sight is Sight.starting and late:
         return _fail(record, _reason("scheduler_start_timeout", "The scheduler did not listen within "
@@ -164,6 +171,10 @@ def _over(record: Record, seen: Observation, now: float, limits: Limits) -> Acti
 
 
 def _exited(record: Record, left: Exit) -> Action:
+    if left.code == ReasonCode.deleted_at_site:
+        return _stopping(record, _reason(
+            "deleted_at_site", "It was deleted at the site: by other means, or because it was idle for too long.", START_AGAIN
+        ))  # fmt: skip
     if left.code == "stopped":
         return _stopping(
             record, _reason("stop_requested", "It was shut down from inside, by client.shutdown() or alike.")
@@ -241,9 +252,10 @@ def _running(record: Record, seen: Observation, now: float, limits: Limits) -> A
         recent = now - record.notice.at < limits.notice_s and not failing
         if recent or (failing and connected < wanted):
             reason = record.notice.reason
-    if seen.relay is not None and reason.code in _EXPLAINED_BY_RELAY:
-        reason = seen.relay
-    stands_out = reason.code not in (ReasonCode.cannot_see, *NOTICES) and reason is not seen.relay
+    way = seen.relay or seen.scheduler_problem
+    if way is not None and reason.code in _EXPLAINED_BY_RELAY:
+        reason = way
+    stands_out = reason.code not in (ReasonCode.cannot_see, *NOTICES) and reason is not way
     if record.failed_modules and stands_out and not (seen.workers.problem and connected < wanted):
         reason = _module_failed(record)
     return Action(do, phase, reason, record.desired, wanted)

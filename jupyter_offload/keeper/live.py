@@ -68,6 +68,8 @@ def cluster_view(record: Record, live: Live | None, *, workers: bool = True) -> 
         ends_with_server=record.ends_with_server,
         connectable=usable,
         dashboard=usable and live.dashboard,
+        encrypted=record.encrypted,
+        adopted=record.adopted,
     )
 
 

@@ -22,6 +22,7 @@ from ..ports import Backend, Capability, ClusterContext, Handle, WorkersSeen
 from . import folders
 from .lifecycle import NOT_SEEN, SERVER_ENDED, Action, Do, Limits, Observation, Sight, next_action
 from .live import Live
+from .own_schedulers import OwnSchedulers
 from .recording import apply
 from .relay.problems import RelayProblem
 from .relay.relays import Relays
@@ -75,6 +76,7 @@ class Reconciler:
         self._limits = limits
         self._pace = pace
         self.relays = Relays(store, self.wake)
+        self._own = OwnSchedulers(backend, store)
         self._live: dict[str, Live] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._watched_until = 0.0
@@ -150,6 +152,7 @@ class Reconciler:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self.relays.stop()
+        self._own.close()
 
     def _clusters_at(self, site: str) -> list[ClusterContext]:
         return [
@@ -184,7 +187,7 @@ class Reconciler:
         self._live.pop(record_id, None)
 
     async def _round(self, record: Record, live: Live) -> None:
-        seen = await self._schedulers.look(record)
+        seen = await (self._own if record.own_scheduler else self._schedulers).look(record)
         observation = await self._observe(record, live, seen)
         now = time.time()
         decided: list[Action] = []
@@ -205,16 +208,18 @@ class Reconciler:
         if live.problem and workers.visible:
             workers = replace(workers, problem=live.problem)
         live.sight, live.status, live.workers = seen.sight, seen.status, workers
-        live.connectable = seen.sight is Sight.ready
+        live.connectable = seen.sight is Sight.ready and (seen.address is not None or not record.own_scheduler)
         live.dashboard = live.connectable and (Path(record.runtime) / "dashboard.sock").exists()
         target = seen.status.get("adaptive_target") if seen.status else None
         below = target is not None and record.spec.adaptive is not None and target < record.workers_requested
-        live.surplus_since = (live.surplus_since or time.time()) if below else None
+        now = time.time() if not record.own_scheduler else 0.01  # a site that adapts has waited long enough
+        live.surplus_since = (live.surplus_since or now) if below else None
         return Observation(
             sight=seen.sight, exit=seen.exit, scheduler_address=seen.address, idle_since=live.idle_since,
             adaptive_target=target, surplus_since=live.surplus_since, held=held, workers=workers,
             site_known=backend is not None, launch_error=live.launch_error,
             relay=self.relays.problem(record, seen.status),
+            scheduler_problem=seen.problem or (live.problem if seen.sight is Sight.nothing else None),
         )  # fmt: skip
 
     async def _workers(
@@ -228,6 +233,8 @@ class Reconciler:
             workers = (await backend.observe([context])).get(record.id, NOT_SEEN)
             return workers, int(seen.status["target"])
         workers = self.eyes.seen(record.spec.site, record.id)
+        if record.own_scheduler:
+            return workers, seen.status["target"]
         there = sum(w.state != "lost" for w in workers.workers) if workers.visible else None
         return workers, there
 
@@ -241,6 +248,9 @@ class Reconciler:
             await self._end(record, live)
 
     async def _launch(self, record: Record, live: Live, workers: int) -> None:
+        if record.own_scheduler:
+            await self._launch_there(record, live, workers)
+            return
         try:
             record = await self._bind(record)
             backend = self._backend(record.spec.site)
@@ -252,6 +262,22 @@ class Reconciler:
             return
         if supervisor is not None:
             await self._store.update(record.id, lambda r: (r.model_copy(update={"supervisor": supervisor}), ()))
+
+    async def _launch_there(self, record: Record, live: Live, workers: int) -> None:
+        backend = self._backend(record.spec.site)
+        if backend is None:
+            return
+        try:
+            await self._own.launch(record, backend, workers)
+        except (OffloadError, TimeoutError) as error:
+            live.problem = _why(error)
+            if isinstance(error, OffloadError) and not error.transient:
+                live.launch_error = live.problem
+                live.woken.set()
+                return
+            raise
+        live.problem = None
+        live.woken.set()
 
     async def _bind(self, record: Record) -> Record:
         """Choose the relay of a cluster whose workers can only dial out; it keeps it to its end."""
@@ -282,11 +308,13 @@ class Reconciler:
             live.problem = _why(error)
             raise
         live.problem = None
+        if record.own_scheduler:
+            await self._own.submitted(record, workers)
         self.eyes.wake(record.spec.site)
         live.woken.set()
 
     async def _end(self, record: Record, live: Live) -> None:
-        if not await self._schedulers.end(record):
+        if not await (self._own if record.own_scheduler else self._schedulers).end(record):
             live.failures += 1
             return
         backend = self._backend(record.spec.site)
@@ -304,7 +332,10 @@ class Reconciler:
         record = self._store.get(record_id)
         if record is None or record.settled or live.woken.is_set():
             return
-        if live.failures:
+        if record.own_scheduler and not live.failures:
+            watched = time.monotonic() < self._watched_until or live.sight is not Sight.ready
+            await self._sleep(live, self._pace.watched_s if watched else self._pace.quiet_s)
+        elif live.failures:
             await self._sleep(live, min(self._pace.longest_s, self._pace.broken_s * 2 ** min(live.failures - 1, 8)))
         elif live.sight in (Sight.nothing, Sight.starting) and not record.finished:
             await self._sleep_until_ready(record, live)

@@ -47,6 +47,8 @@ class SchedulerSeen:
     supervisor: ProcessName | None = None
     scheduler: ProcessName | None = None
     status: Mapping[str, Any] | None = None
+    #: of a scheduler that the site runs
+    problem: Reason | None = None
 
 
 def launch_environment(variables: Mapping[str, str], extra: Mapping[str, str]) -> dict[str, str]:

@@ -157,8 +157,11 @@ class Operations:
                       hint="Write 'await cluster' first.")  # fmt: skip
 
     def has_files(self) -> bool:
-        """Tell whether the TLS files are still there; they go when the cluster ends."""
-        return self.connection is not None and Path(self.connection.tls.ca_file).exists()
+        """Tell whether what a client connects by is still there; it goes when the cluster ends."""
+        if self.connection is None:
+            return False
+        tls = self.connection.tls
+        return Path(self.connection.connection_file if tls is None else tls.ca_file).exists()
 
     def stale(self) -> NotNow:
         """Return the error for a cluster that ended since it was seen last."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import psutil
 
-from ...api.models import ClusterSpec, Desired, Model, Phase, Profile, Reason
+from ...api.models import Adaptive, ClusterSpec, Desired, Model, Phase, Profile, Reason
 from ..relay.settings import RelayUse
 
 FINAL = frozenset({Phase.stopped, Phase.failed})
@@ -54,6 +54,14 @@ class Record(Model):
     spill: str
     created_at: float
     ends_with_server: bool = False
+    #: the site runs its scheduler, and this host none of its processes
+    own_scheduler: bool = False
+    encrypted: bool = True
+    #: found at the site, where it was made by other means
+    adopted: bool = False
+    #: what such a site was asked or seen to hold last, so that what is changed there is followed and not undone
+    site_workers: int | None = None
+    site_adaptive: Adaptive | None = None
 
     desired: Desired = Desired.running
     stop_reason: Reason | None = None

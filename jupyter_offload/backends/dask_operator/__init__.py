@@ -1,0 +1,9 @@
+"""Clusters of the Dask Operator (dask-kubernetes): scheduler and workers are pods on ordinary nodes, without encryption.
+
+``options.py`` what an administrator writes; ``objects.py`` what is made; ``snapshot.py`` one look at everything; ``reading.py``
+what the look means, pure; ``reach.py`` whether the scheduler can be reached from here; ``doctor.py``; ``backend.py`` composes.
+"""
+
+from .backend import DaskOperatorBackend
+
+__all__ = ["DaskOperatorBackend"]
