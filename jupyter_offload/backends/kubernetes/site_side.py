@@ -31,7 +31,8 @@ class SiteSide:
         self.api = KubeApi.of(self.options)
         self._watch = NodeWatch.of(self.api)
         self._architectures: list[str] = []
-        self._last = Sight()
+        self._last: Sight | None = None
+        self._nodes_seen: Sequence[NodeView] = ()
 
     async def sight(self) -> Sight:
         """Return the nodes of the site, at most 3 s old, or why they cannot be seen. Never raises."""
@@ -40,9 +41,10 @@ class SiteSide:
         try:
             nodes = await self._nodes()
         except OffloadError as error:
-            return Sight(error=error, last=last)
+            self._last = Sight(error=error, last=last)
+            return self._last
         self._architectures = sorted({n.architecture for n in nodes if n.architecture})
-        self._last = Sight(nodes=nodes, last=last)
+        self._last, self._nodes_seen = Sight(nodes=nodes, last=last), nodes or self._nodes_seen
         return self._last
 
     async def _nodes(self) -> list[NodeView]:
@@ -78,12 +80,13 @@ class SiteSide:
         """Return the same as far as it is known from the last look, without another one."""
         return self._placement(self._last)
 
-    def _placement(self, sight: Sight) -> Placement:
-        options = self.options
-        problem = problem_of(sight, options, time.time())
+    def _placement(self, seen: Sight | None) -> Placement:
+        options, sight = self.options, seen or Sight()
+        problem = problem_of(seen, options, time.time()) if seen is not None else None
         if options.node is None:
             return Placement(options.node_selector or {}, tolerations(options, [], virtual=False), problem)
-        node = sight.nodes[0] if sight.nodes else None
+        # a node that cannot be seen for a moment has the taints it had
+        node = next(iter(sight.nodes or self._nodes_seen), None)
         taints, virtual = (node.taints, node.virtual) if node else ([], True)
         selector = {HOSTNAME: node.hostname if node else options.node}
         return Placement(selector, tolerations(options, taints, virtual=virtual), problem)
