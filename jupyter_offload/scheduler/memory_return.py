@@ -43,7 +43,10 @@ class MemoryReturn:
         else:
             self._trimmed_after = state.executed_count
         self._last = asyncio.get_running_loop().time()
-        await asyncio.to_thread(malloc.trim)
+        try:
+            await asyncio.to_thread(malloc.trim)
+        except RuntimeError:  # the loop takes no more work: the process ends
+            self._callback.stop()
 
     def _filling_up(self) -> bool:
         if not self._mark_bytes or asyncio.get_running_loop().time() - self._last < _TRIM_PAUSE_S:

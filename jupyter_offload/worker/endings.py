@@ -116,7 +116,7 @@ def _parsed(line: str) -> Ending | None:
         code, message, hint = told["code"], told["message"], told.get("hint")
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
-    texts = isinstance(message, str) and (hint is None or isinstance(hint, str))
-    if code not in EXIT_CODES or not texts:
+    texts = isinstance(code, str) and isinstance(message, str) and (hint is None or isinstance(hint, str))
+    if not texts or code not in EXIT_CODES:
         return None
     return Ending(code, message[:_LONGEST], hint[:_LONGEST] if hint else None)
