@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
 from typing import TYPE_CHECKING, Any
 
 from distributed.diagnostics.plugin import SchedulerPlugin
@@ -23,6 +23,8 @@ log = logging.getLogger("offload.scheduler")
 #: A new worker must answer within this time, over a connection the scheduler opens to it.
 ROUND_TRIP_TIMEOUT_S = 10.0
 _NEED_RELAY = "Workers behind a firewall or NAT need a relay."
+#: What Dask's nannies log, from wherever they are, before they end a worker for its memory.
+_NANNY_ENDS_WORKER = "worker-restart-memory"
 #: Clients that Dask or a task makes inside the cluster are not the user's.
 _INNER_CLIENTS = ("fire-and-forget", "Client-worker-")
 
@@ -39,7 +41,8 @@ class OffloadPlugin(SchedulerPlugin):  # type: ignore[misc]
         self._scheduler: Scheduler | None = None
         self._names: dict[str, str] = {}
         self._spilling: set[str] = set()
-        self._unreachable: set[str] = set()
+        self._told: set[str] = set()  # addresses of workers about whose end the journal has the reason
+        self._gone: deque[tuple[str, str]] = deque(maxlen=100)  # the last that left, address and name
         self._modules_told: set[tuple[str, bool]] = set()
         self.tasks_done = 0
         self.tasks_done_by: defaultdict[str, int] = defaultdict(int)
@@ -72,7 +75,7 @@ class OffloadPlugin(SchedulerPlugin):  # type: ignore[misc]
             if answer != nonce:
                 raise OSError(f"it answered {answer!r}")  # noqa: TRY301
         except (OSError, TimeoutError) as error:
-            self._unreachable.add(worker)
+            self._told.add(worker)
             why = str(error) or f"no answer within {ROUND_TRIP_TIMEOUT_S:g} s"
             message = (
                 f"{name} registered from {worker}, but the scheduler cannot reach it there: {why}. It is closed, since its"
@@ -110,12 +113,30 @@ class OffloadPlugin(SchedulerPlugin):  # type: ignore[misc]
         name = self._names.pop(worker, worker)
         self._spilling.discard(worker)
         self.arrivals.left(worker)
-        told = worker in self._unreachable
-        self._unreachable.discard(worker)
-        expected = self._workforce.left(name, by_client=worker in scheduler.restarting)
-        if not expected and not told:
+        told = worker in self._told
+        self._told.discard(worker)
+        self._gone.append((worker, name))
+        by_client = worker in scheduler.restarting
+        expected = self._workforce.left(name, by_client=by_client)
+        if not expected and by_client:  # its nanny does it, where it is
+            self._journal.add("info", "worker-restarted", f"{name} is restarted, as a client asked.", name)
+        elif not expected and not told:
             self._journal.add("warning", "worker-lost", f"{name} is gone; its tasks run elsewhere.", name)
         self._journal.changed()
+
+    def log_event(self, topic: str, msg: Any) -> None:
+        """Note why the nanny of a worker at a site ends it; such a worker is over in a moment, or was a moment ago."""
+        if topic != _NANNY_ENDS_WORKER or not isinstance(msg, dict):
+            return
+        worker = str(msg.get("worker"))
+        name = self._names.get(worker) or dict(self._gone).get(worker, worker)
+        if worker in self._names:
+            self._told.add(worker)
+        self._journal.add(
+            "warning", "worker-over-memory",
+            f"{name} used {msg.get('rss', 0) / 2**20:.0f} MiB, nearly its whole limit, and is started again. Use smaller"
+            " pieces of data, or workers with more memory.", name,
+        )  # fmt: skip
 
     def look_at_spilling(self) -> None:
         """Note workers that began to move data to disk, or stopped. Their heartbeats tell."""

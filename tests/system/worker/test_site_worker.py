@@ -163,6 +163,8 @@ def test_a_worker_over_its_memory_is_started_again(site: FarSite) -> None:
             lambda: [w["pid"] for w in site.tree.status()["workers"] if w["state"] == "connected"] not in ([], [before])
         )
         assert client.submit(sum, [1, 2]).result(60) == 3
+    (event,) = until(lambda: site.tree.events("worker-over-memory"))
+    assert event["worker"] == "wabc1234567" and "MiB, nearly its whole limit" in event["message"]
 
 
 def test_a_client_can_restart_it(site: FarSite) -> None:
@@ -175,6 +177,7 @@ def test_a_client_can_restart_it(site: FarSite) -> None:
         after = site.connected()[0]
         assert after["pid"] != before["pid"] and after["name"] == before["name"]
         assert client.submit(sum, [3, 4]).result(60) == 7
+    assert [len(site.tree.events(code)) for code in ("worker-restarted", "worker-lost")] == [1, 0]
     assert worker.process.poll() is None
 
 
