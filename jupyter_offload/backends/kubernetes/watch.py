@@ -21,6 +21,8 @@ from .nodes import Heard, NodeView, beat_of
 
 #: How long an answer counts as now.
 FRESH_S = 3.0
+#: Below what health may take, so that a silent API server is said to be silent, with when the site was last heard.
+LOOK_TIMEOUT_S = 4.0
 
 Node = Mapping[str, Any]
 
@@ -128,7 +130,8 @@ class NodeWatch:
 
     async def _ask(self, api: KubeApi, path: str, selector: str | None) -> list[NodeView] | OffloadError:
         try:
-            answer = await api.request("GET", path, params={"labelSelector": selector} if selector else None)
+            params = {"labelSelector": selector} if selector else None
+            answer = await api.request("GET", path, params=params, timeout_s=LOOK_TIMEOUT_S)
         except NotFound:
             return []
         except OffloadError as error:
