@@ -8,12 +8,12 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-from . import helm, kubernetes, oidc
+from . import helm, oidc, whole
 from .folders import locked, state_folder
 from .golang import CannotBuild
 from .processes import DidNotStart
 
-PARTS: dict[str, ModuleType] = {"helm": helm, "kubernetes": kubernetes, "oidc": oidc}
+PARTS: dict[str, ModuleType] = {"helm": helm, "kubernetes": whole, "oidc": oidc}
 
 
 def main() -> int:

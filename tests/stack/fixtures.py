@@ -5,26 +5,26 @@ A conftest takes what it needs: ``from tests.stack.fixtures import kubernetes as
 
 from __future__ import annotations
 
-import os
-import sys
+import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from . import kubernetes as control_plane
 from .interlink import programs as interlink
 from .interlink.node import VirtualNode
+from .interlink.standard import standard_node
 from .kubernetes.client import Cluster
 
 
-@pytest.fixture(scope="session")
-def kubernetes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """A control plane; tests share it, so each makes accounts and namespaces of its own."""
+@contextlib.contextmanager
+def running_control_plane(folder: Path, *, controllers: bool) -> Iterator[Cluster]:
+    """Run a control plane in a folder as long as this lasts."""
     if not control_plane.built():
         # Minutes, which must not count as those of a test.
         pytest.fail("Kubernetes is not built yet: python -m tests.stack build kubernetes", pytrace=False)
-    folder = tmp_path_factory.mktemp("kubernetes") / "state"
-    answer = control_plane.up(folder, controllers=True)
+    answer = control_plane.up(folder, controllers=controllers)
     cluster = Cluster(folder, answer["url"], answer["namespace"])
     try:
         yield cluster
@@ -33,19 +33,36 @@ def kubernetes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         control_plane.down(folder, keep_logs=True)
 
 
-@pytest.fixture(scope="session")
-def virtual_node(kubernetes: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[VirtualNode]:
-    """A virtual node with two A100 and four slices; its image ``good`` is the Python of the tests."""
+@contextlib.contextmanager
+def running_node(node: VirtualNode) -> Iterator[VirtualNode]:
+    """Run a virtual node as long as this lasts; it is ready from the beginning."""
     if not interlink.MODULE.is_built():
-        pytest.fail("interLink is not built yet: python -m tests.stack build interlink", pytrace=False)
-    images = {"good": {"PATH": os.path.dirname(sys.executable)}}
-    accelerators, models = {"nvidia.com/gpu": 2, "nvidia.com/mig-1g.10gb": 4}, {"nvidia.com/gpu": "A100"}
-    folder = tmp_path_factory.mktemp("site") / "vk"
-    node = VirtualNode(kubernetes, "vk-one", folder, images, accelerators=accelerators, models=models)
+        pytest.fail("interLink is not built yet: python -m tests.stack build kubernetes", pytrace=False)
     try:
         node.up()
         node.until_ready()
         yield node
-        assert not node.violations(), "pods broke the contract of interLink's plugins"
     finally:
         node.down(keep_logs=True)
+
+
+@pytest.fixture(scope="session")
+def kubernetes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A control plane that runs pods; tests share it, so each makes accounts and namespaces of its own."""
+    with running_control_plane(tmp_path_factory.mktemp("kubernetes") / "state", controllers=True) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def api_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A control plane that only keeps objects, for tests of accounts and tokens; up sooner."""
+    with running_control_plane(tmp_path_factory.mktemp("api-server") / "state", controllers=False) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def virtual_node(kubernetes: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[VirtualNode]:
+    """A virtual node (``standard_node``), on which every pod must obey the contract of interLink's plugins."""
+    with running_node(standard_node(kubernetes, tmp_path_factory.mktemp("site") / "vk")) as node:
+        yield node
+        assert not node.violations(), "pods broke the contract of interLink's plugins"

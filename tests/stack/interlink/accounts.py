@@ -32,7 +32,8 @@ _KUBELET_RULES = [
     {"apiGroups": ["", "events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch"]},
 ]  # fmt: skip
 _RBAC = "/apis/rbac.authorization.k8s.io/v1"
-_DAY_S = 86400
+#: As long as the certificates of the stack.
+_TOKEN_S = 30 * 86400
 
 
 def make_kubelet(cluster: Cluster) -> bytes:
@@ -42,7 +43,7 @@ def make_kubelet(cluster: Cluster) -> bytes:
         cluster.make_account(name, space)
         _cluster_role(cluster, name, _KUBELET_RULES)
         _bind_everywhere(cluster, name, name, space)
-    token = cluster.token(name, space, lifetime_s=_DAY_S)
+    token = cluster.token(name, space, lifetime_s=_TOKEN_S)
     return kubeconfig(cluster.url, cluster.ca_file.read_bytes(), token=token)
 
 
@@ -70,7 +71,7 @@ def make_user(
         if cluster.admin.get(f"{_RBAC}/clusterroles/nodes-reader").status_code == 404:
             _cluster_role(cluster, "nodes-reader", _NODES_RULES)
         _bind_everywhere(cluster, "nodes-reader", name, namespace)
-    token = cluster.token(name, namespace, lifetime_s=_DAY_S)
+    token = cluster.token(name, namespace, lifetime_s=_TOKEN_S)
     file = cluster.folder / f"{namespace}-{name}.kubeconfig"
     file.touch(mode=0o600)
     file.write_bytes(kubeconfig(cluster.url, cluster.ca_file.read_bytes(), token=token, namespace=namespace))

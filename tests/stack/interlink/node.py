@@ -10,20 +10,26 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 import yaml
 
 from ..certificates import Authority
 from ..kubernetes.client import Cluster
+from ..kubernetes.control_plane import PARTS as CONTROL_PLANE
 from ..processes import Processes
 from . import jobs
-from .accounts import make_kubelet
-from .behaviour import Behaviour, names, write
+from .accounts import make_kubelet, make_user
+from .images import Image
+from .job import end_all
 from .plugin import SOCKET
 from .programs import MODULE
+from .runner import may_mount
+from .site import Site
 
 #: In the order in which they end. Each can be killed, started, suspended and resumed by itself.
 PARTS = ("virtual-kubelet", "interlink", "plugin")
@@ -34,17 +40,18 @@ _ROOT = Path(__file__).parents[3]
 _CORES, _MEMORY_MIB = 64, 64 * 1024
 
 
-class VirtualNode:
+class VirtualNode(Site):
     """One virtual node and the site behind it.
 
     Args:
         cluster: the control plane, with controller manager and scheduler.
         name: of the node.
         folder: of its state, private; made.
-        images: by name: the environment variables of its jobs; ``PATH`` finds their commands.
+        images: of the site, by name; the first is the one that ``site_file`` begins with.
         accelerators: how many there are of each resource.
         models: what people call each.
-        netns: network namespace of its jobs; needs root.
+        netns: network namespace of the site's jobs; needs root.
+        strict: whether pods that break the contract of interLink's plugins are written down (``violations``).
     """
 
     def __init__(
@@ -52,25 +59,44 @@ class VirtualNode:
         cluster: Cluster,
         name: str,
         folder: Path,
-        images: Mapping[str, Mapping[str, str]],
+        images: Mapping[str, Image],
         *,
         accelerators: Mapping[str, int] | None = None,
         models: Mapping[str, str] | None = None,
         netns: str | None = None,
+        strict: bool = True,
     ) -> None:
+        super().__init__(folder)
         self.cluster = cluster
         self.name = name
-        self.folder = folder
         self._accelerators = dict(accelerators or {})
         self._models = dict(models or {})
-        self._settings = jobs.SiteSettings(folder, images, self._accelerators, self._models, _CORES, _MEMORY_MIB, netns)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.add_images(**images)
+        self._settings = jobs.SiteSettings(
+            folder, self._accelerators, self._models, _CORES, _MEMORY_MIB, netns, may_mount(), strict
+        )
         self._processes = Processes(folder)
         self._ports: dict[str, int] = {}
+
+    @property
+    def plugin(self) -> Site:
+        """The site alone."""
+        return self
+
+    @property
+    def namespace(self) -> str:
+        """Where its user's pods are."""
+        return self.cluster.namespace
+
+    @cached_property
+    def kubeconfig(self) -> Path:
+        """That of a user who may run pods in ``namespace`` and read nodes."""
+        return make_user(self.cluster, f"user-of-{self.name}", self.namespace)
 
     # ------------------------------------------------------------ life
     def up(self) -> None:
         """Start everything; the node is ready half a minute later (``until_ready``)."""
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._ports = {part: _free_port() for part in ("virtual-kubelet", "interlink")}
         self._write_files()
         for part in reversed(PARTS):
@@ -80,14 +106,17 @@ class VirtualNode:
 
     def down(self, *, keep_logs: bool = False) -> None:
         """End everything, the site's jobs too, and remove the node."""
-        self._processes.stop(list(PARTS), _STOP_S)
-        jobs.end_all(self.folder)
-        self.cluster.admin.delete(f"/api/v1/nodes/{self.name}")
+        stop(self.folder)
+        with contextlib.suppress(httpx.TransportError):  # a control plane that is gone knows no node either
+            self.cluster.admin.delete(f"/api/v1/nodes/{self.name}")
         if not keep_logs:
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def start(self, part: str) -> None:
-        """Start a part that does not run, and wait until it listens."""
+        """Start a part that does not run, and wait until it listens; also one of the control plane."""
+        if part in CONTROL_PLANE:
+            self.cluster.start(part)
+            return
         if part == "plugin":
             settings = str(self.folder / "plugin.json")
             (self.folder / SOCKET).unlink(missing_ok=True)
@@ -107,13 +136,15 @@ class VirtualNode:
         self._processes.wait_until(part, lambda: _listens(self._ports[part]), READY_TIMEOUT_S)
 
     def kill(self, part: str) -> None:
-        """End a part by SIGKILL, at once."""
+        """End a part by SIGKILL, at once; also one of the control plane."""
         process = self.process(part)
         process.kill()
         process.wait(_STOP_S)
 
     def process(self, part: str) -> psutil.Process:
-        """Return the process of a part that runs."""
+        """Return the process of a part that runs; also one of the control plane."""
+        if part in CONTROL_PLANE:
+            return self.cluster.process(part)
         found = self._processes.find(part)
         assert found is not None, f"{part} does not run"
         return found
@@ -194,6 +225,11 @@ class VirtualNode:
         """Wait until the site takes pods."""
         self.cluster.until(lambda: self.condition() == "True", READY_TIMEOUT_S)
 
+    def secrets(self, namespace: str | None = None) -> list[dict[str, Any]]:
+        """Return the Secrets of a namespace, by default the one of its user's pods."""
+        answer = self.cluster.admin.get(f"/api/v1/namespaces/{namespace or self.namespace}/secrets")
+        return list(answer.json()["items"])
+
     def pods(self, **labels: str) -> list[dict[str, Any]]:
         """Return the pods on this node, of all namespaces."""
         selector = ",".join(f"{k}={v}" for k, v in labels.items())
@@ -202,48 +238,8 @@ class VirtualNode:
         )
         return list(answer.json()["items"])
 
-    def jobs(self) -> list[dict[str, Any]]:
-        """Return what the site runs or ran: uid, pod, namespace, number, state, pid (None when it does not run)."""
-        found = []
-        for path in sorted((self.folder / "jobs").glob("*/pod.json")):
-            job = jobs.Job(path.parent)
-            started, runner = job.document("started.json"), job.runner
-            state = "ended" if job.ended else "running" if runner else "queued"
-            found.append({
-                "uid": job.uid, "pod": job.pod["metadata"]["name"], "namespace": job.pod["metadata"]["namespace"],
-                "number": job.number, "state": state, "pid": started["pid"] if started and runner else None,
-            })  # fmt: skip
-        return found
-
-    def running(self) -> list[dict[str, Any]]:
-        """Return the jobs that run or wait."""
-        return [j for j in self.jobs() if j["state"] != "ended"]
-
-    def requests(self, path: str | None = None) -> list[dict[str, Any]]:
-        """Return what the plugin was asked: ``at``, ``path`` and ``uid`` each."""
-        with contextlib.suppress(FileNotFoundError):
-            lines = (self.folder / "requests.jsonl").read_text().splitlines()
-            return [r for r in map(json.loads, lines) if path in (None, r["path"])]
-        return []
-
-    def violations(self) -> list[dict[str, Any]]:
-        """Return the pods that broke the contract, and how."""
-        with contextlib.suppress(FileNotFoundError):
-            return [json.loads(line) for line in (self.folder / "violations.jsonl").read_text().splitlines()]
-        return []
-
-    # ------------------------------------------------------------ what it does
-    def misbehave(self, **how: Any) -> None:
-        """Behave so from the next answer on (see ``Behaviour``), and otherwise well."""
-        assert set(how) <= names(), f"none of {sorted(names())}: {sorted(set(how) - names())}"
-        write(self.folder, Behaviour(**how))
-
-    def behave(self) -> None:
-        """Behave well again."""
-        write(self.folder, Behaviour())
-
     def site_file(self, **options: Any) -> dict[str, Any]:
-        """Return a site definition of ours for this node, with the first of its images."""
+        """Return a site definition of ours for this node, with all of its images, as ``kubeconfig``'s user has it."""
         return {
             "title": self.name.capitalize(),
             "backend": "kubernetes",
@@ -252,9 +248,17 @@ class VirtualNode:
                 {"name": "gpu", "cores": 1, "memory_bytes": "1 GiB", "maximum_workers": 8,
                  "accelerators": [{"resource": "nvidia.com/gpu", "model": self._models.get("nvidia.com/gpu")}]},
             ],
-            "images": [{"name": name, "image": name} for name in self._settings.images],
-            "options": {"node": self.name, **options},
+            "images": [{"name": name, "image": name} for name in self.images],
+            "options": {
+                "node": self.name, "kubeconfig": str(self.kubeconfig), "namespace": self.namespace, **options,
+            },
         }  # fmt: skip
+
+
+def stop(folder: Path) -> None:
+    """End the processes of a virtual node's folder, with the site's jobs."""
+    Processes(folder).stop(list(PARTS), _STOP_S)
+    end_all(folder / jobs.JOBS)
 
 
 def until(what: Any, timeout_s: float = 60, wrong: str = "") -> Any:

@@ -15,9 +15,12 @@ from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
-from .jobs import Job, Jobs, SiteSettings
+from .job import Job, timestamp
+from .jobs import Jobs, SiteSettings
 
 SOCKET = "plugin.sock"
+#: How many pods the site takes.
+PODS = 100
 _LOOK_S = 0.2
 
 
@@ -27,7 +30,7 @@ class Site:
     def __init__(self, settings: SiteSettings) -> None:
         self.settings = settings
         self.jobs = Jobs(settings)
-        self._stale: str | None = None
+        self._told: dict[str, dict[str, Any]] = {}
         self._writing = threading.Lock()
 
     def note(self, path: str, request: Any) -> None:
@@ -42,10 +45,9 @@ class Site:
         """Write down how a pod breaks the contract, if it does."""
         if not self.settings.strict:
             return
-        try:
-            from jupyter_offload.backends.kubernetes.contract import violations
-        except ModuleNotFoundError:
-            return
+        # Here, since tests of the stack itself need nothing of the package.
+        from jupyter_offload.backends.kubernetes.contract import violations
+
         secrets = [s for c in request.get("container") or [] for s in c.get("secrets") or []]
         found = violations(request["pod"], secrets[0] if secrets else None)
         if found:
@@ -56,35 +58,34 @@ class Site:
         behaviour = self.jobs.behaviour
         if behaviour.ping is not None:
             return behaviour.ping
-        free = self.jobs.free(behaviour)
-        running = [j for j in self.jobs.all() if j.is_running]
-        cores = 0 if behaviour.capacity_zero else self.settings.cores
-        memory = 0 if behaviour.capacity_zero else self.settings.memory_mib
-        models = self.settings.models
+        settings, models = self.settings, self.settings.models
+        free = {resource: int(max(0, number)) for resource, number in self.jobs.free(behaviour).items()}
+        zero = behaviour.capacity_zero
         return json.dumps({
             "status": "ok",
             "resources": {
-                "cpu": str(cores), "memory": f"{memory}Mi", "pods": "100",
+                "cpu": str(0 if zero else settings.cores), "memory": f"{0 if zero else settings.memory_mib}Mi",
+                "pods": str(0 if zero else PODS),
                 "accelerators": [
-                    {"resourceType": r, "model": models.get(r, r), "available": str(n)}
-                    for r, n in self.settings.resources.items()
+                    {"resourceType": r, "model": models.get(r, r), "available": str(0 if zero else n)}
+                    for r, n in settings.resources.items()
                 ],
             },
             "site": {"name": "test", "free": {
-                "cpu": max(0, cores - len(running)), "memoryMi": memory,
-                "gpu": {models.get(r, r): n for r, n in free.items()},
-            }, "measured": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())},
+                "cpu": free["cpu"], "memoryMi": free["memory"] // 2**20,
+                "gpu": {models.get(r, r): free[r] for r in settings.resources},
+            }, "measured": timestamp(time.time())},
         })  # fmt: skip
 
     def status(self, pods: list[dict[str, Any]]) -> str:
         behaviour = self.jobs.behaviour
         if behaviour.status == "null":
             return "null"
-        if behaviour.status == "stale" and self._stale is not None:
-            return self._stale
-        asked = [self.jobs.get(p["metadata"]["uid"]) for p in pods]
-        self._stale = json.dumps([self._status(job) for job in asked if job is not None])
-        return self._stale
+        uids = [pod["metadata"]["uid"] for pod in pods]
+        if behaviour.status != "stale":
+            found = [job for uid in uids if (job := self.jobs.get(uid)) is not None]
+            self._told |= {job.uid: self._status(job) for job in found}
+        return json.dumps([self._told[uid] for uid in uids if uid in self._told])
 
     def _status(self, job: Job) -> dict[str, Any]:
         state = job.state(self.jobs.waits(job))
@@ -149,6 +150,7 @@ class Handler(BaseHTTPRequestHandler):
             number = site.jobs.create(request)
             created = {"PodUID": request["pod"]["metadata"]["uid"], "PodJID": number}
             self.answer(json.dumps(created), site.jobs.behaviour.create_status)
+            site.note("/created", request)
         elif path == "/status":
             self.answer(site.status(request) if request else site.ping())
         elif path == "/delete":

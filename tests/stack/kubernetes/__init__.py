@@ -3,7 +3,7 @@
 It has no node; nodes of different kinds are added by other parts of the stack.
 """
 
-from .control_plane import NAMESPACE, down, up
+from .control_plane import NAMESPACE, down, runs, up
 from .programs import build, built
 
-__all__ = ["NAMESPACE", "build", "built", "down", "up"]
+__all__ = ["NAMESPACE", "build", "built", "down", "runs", "up"]

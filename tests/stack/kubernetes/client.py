@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
-import ssl
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,24 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 
 from ..processes import Processes
+from . import control_plane
+from .access import connect
+
+__all__ = ["Cluster", "connect"]
 
 _TIMEOUT_S = 30
 _RBAC = "rbac.authorization.k8s.io"
-
-
-def connect(folder: Path, token: str | None = None) -> httpx.Client:
-    """Return a client of the API server in a folder: the administrator, or who has this token; nobody, if it is empty."""
-    config = json.loads((folder / "admin.kubeconfig").read_text())
-    context = ssl.create_default_context(cafile=str(folder / "ca.pem"))
-    headers = {}
-    if token is None:
-        context.load_cert_chain(folder / "admin.pem")
-    elif token:
-        headers["Authorization"] = f"Bearer {token}"
-    url = config["clusters"][0]["cluster"]["server"]
-    return httpx.Client(base_url=url, verify=context, headers=headers, timeout=_TIMEOUT_S, trust_env=False)
 
 
 @dataclass
@@ -58,7 +48,17 @@ class Cluster:
         return made
 
     def make_namespace(self, name: str) -> None:
+        """Make a namespace; where it may get pods, wait for the account without which it takes none."""
         self.make("/api/v1/namespaces", {"metadata": {"name": name}})
+        if Processes(self.folder).find("kube-controller-manager"):
+            account = f"/api/v1/namespaces/{name}/serviceaccounts/default"
+            self.until(lambda: self.admin.get(account).status_code == 200, _TIMEOUT_S)
+
+    def make_quota(self, namespace: str, **hard: str) -> None:
+        """Limit a namespace, for example ``pods="2"`` or ``**{"requests.cpu": "4"}``; wait until it counts."""
+        path = f"/api/v1/namespaces/{namespace}/resourcequotas"
+        self.make(path, {"metadata": {"name": "quota"}, "spec": {"hard": hard}})
+        self.until(lambda: "used" in self.admin.get(f"{path}/quota").json().get("status", {}), _TIMEOUT_S)
 
     def make_account(self, name: str, namespace: str | None = None) -> None:
         """Make a service account, which may do nothing yet."""
@@ -102,11 +102,27 @@ class Cluster:
             assert time.monotonic() < deadline, f"it did not happen in {timeout_s:.0f} s"
             time.sleep(0.05)
 
+    # ------------------------------------------------------------ its processes
+    def process(self, part: str) -> psutil.Process:
+        """Return the process of a part that runs, such as ``kube-apiserver``."""
+        found = Processes(self.folder).find(part)
+        assert found is not None, f"{part} does not run"
+        return found
+
+    def kill(self, part: str) -> None:
+        """End a part by SIGKILL, at once."""
+        process = self.process(part)
+        process.kill()
+        process.wait(_TIMEOUT_S)
+
+    def start(self, part: str) -> None:
+        """Start a part that was killed, and wait until it answers."""
+        control_plane.start(self.folder, part)
+
     @contextlib.contextmanager
-    def silent(self) -> Iterator[None]:
-        """Meanwhile the API server takes connections and answers nothing."""
-        process = Processes(self.folder).find("kube-apiserver")
-        assert process is not None
+    def silent(self, part: str = "kube-apiserver") -> Iterator[None]:
+        """Meanwhile a part takes connections and answers nothing."""
+        process = self.process(part)
         process.suspend()
         try:
             yield

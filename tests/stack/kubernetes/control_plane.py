@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from ..certificates import Authority, pem_of_key, pem_of_public_key
 from ..processes import Processes
-from .client import connect
+from .access import connect
 from .programs import MODULE, build
 
 #: Made by ``up``, for whoever needs one namespace and does not care which.
@@ -27,7 +27,8 @@ STOP_TIMEOUT_S = 5
 #: In the order in which they end.
 _CONTROLLERS = ["kube-controller-manager", "kube-scheduler"]
 _API = ["kube-apiserver", "etcd"]
-_PROCESSES = [*_CONTROLLERS, *_API]
+#: Each can be killed and started by itself.
+PARTS = [*_CONTROLLERS, *_API]
 
 
 def up(folder: Path, *, controllers: bool = False) -> dict[str, Any]:
@@ -42,7 +43,7 @@ def up(folder: Path, *, controllers: bool = False) -> dict[str, Any]:
         DidNotStart: a process ended or was not ready in time; everything is ended then, and the logs are kept.
     """
     build()
-    wanted = _PROCESSES if controllers else _API
+    wanted = PARTS if controllers else _API
     if (found := _running(folder, wanted)) is not None:
         return found
     down(folder)
@@ -56,9 +57,12 @@ def up(folder: Path, *, controllers: bool = False) -> dict[str, Any]:
             _start_api_server(processes, port)
         _make_namespace(folder)
         if controllers:
-            _start_controllers(processes)
+            for name in _CONTROLLERS:
+                _start_controller(processes, name)
+            # Without its account a namespace takes no pod.
+            processes.wait_until(_CONTROLLERS[0], lambda: _has_default_account(folder), START_TIMEOUT_S)
     except BaseException:
-        processes.stop(_PROCESSES, STOP_TIMEOUT_S)
+        processes.stop(PARTS, STOP_TIMEOUT_S)
         raise
     answer = {
         "part": "kubernetes",
@@ -74,7 +78,7 @@ def up(folder: Path, *, controllers: bool = False) -> dict[str, Any]:
 
 def down(folder: Path, *, keep_logs: bool = False) -> None:
     """End the processes and remove the folder, except for its logs if they are wanted. Nothing there is no error."""
-    Processes(folder).stop(_PROCESSES, STOP_TIMEOUT_S)
+    Processes(folder).stop(PARTS, STOP_TIMEOUT_S)
     if not keep_logs:
         shutil.rmtree(folder, ignore_errors=True)
         return
@@ -85,16 +89,34 @@ def down(folder: Path, *, keep_logs: bool = False) -> None:
             path.unlink()
 
 
+def start(folder: Path, name: str) -> None:
+    """Start one of ``PARTS`` that was killed, as ``up`` did, and wait until it answers.
+
+    Raises:
+        DidNotStart: it ended or was not ready in time.
+    """
+    processes = Processes(folder)
+    if name == "etcd":
+        _start_etcd(processes)
+    elif name == "kube-apiserver":
+        _start_api_server(processes, int(json.loads((folder / "stack.json").read_text())["url"].rpartition(":")[2]))
+    else:
+        _start_controller(processes, name)
+
+
+def runs(folder: Path, parts: list[str] = PARTS) -> bool:
+    """Tell whether these parts run, and the API server answers."""
+    processes = Processes(folder)
+    return all(processes.find(name) for name in parts) and _is_ready(folder)
+
+
 def _running(folder: Path, wanted: list[str]) -> dict[str, Any] | None:
     """Return what ``up`` answered, if all of it still runs and answers."""
     try:
         answer: dict[str, Any] = json.loads((folder / "stack.json").read_text())
     except (OSError, ValueError):
         return None
-    processes = Processes(folder)
-    if all(processes.find(name) for name in wanted) and _is_ready(folder):
-        return answer
-    return None
+    return answer if runs(folder, wanted) else None
 
 
 def _reserved_port() -> socket.socket:
@@ -169,6 +191,7 @@ def _start_etcd(processes: Processes) -> None:
         "log-level": "warn",
         "unsafe-no-fsync": "true",  # the data need not survive the machine
     }
+    (processes.folder / "client:2379").unlink(missing_ok=True)  # of one that was killed
     processes.start("etcd", [str(MODULE.program("etcd")), *_words(options)])
     processes.wait_until("etcd", (processes.folder / "client:2379").exists, START_TIMEOUT_S)
 
@@ -195,24 +218,21 @@ def _start_api_server(processes: Processes, port: int) -> None:
     processes.wait_until("kube-apiserver", lambda: _is_ready(processes.folder), START_TIMEOUT_S)
 
 
-def _start_controllers(processes: Processes) -> None:
-    """Wait for the first thing that each does: every namespace has its account only then, without which it takes no pod."""
-    folder = processes.folder
-    manager = {
-        "root-ca-file": "ca.pem",
-        "service-account-private-key-file": "accounts.key",
-        "use-service-account-credentials": "true",
-        # Sooner than in earnest, where quotas and garbage are not waited for.
-        "resource-quota-sync-period": "5s",
-        "controllers": "*,-bootstrap-signer-controller,-token-cleaner-controller",
-    }
-    for name, own in zip(_CONTROLLERS, (manager, {}), strict=True):
-        config = f"{name}.kubeconfig"
-        # Neither serves anybody here.
-        shared = {"kubeconfig": config, "authentication-kubeconfig": config, "authorization-kubeconfig": config,
-                  "leader-elect": "false", "secure-port": "0", "profiling": "false"}  # fmt: skip
-        processes.start(name, [str(MODULE.program(name)), *_words(shared | own)])
-    processes.wait_until(_CONTROLLERS[0], lambda: _has_default_account(folder), START_TIMEOUT_S)
+def _start_controller(processes: Processes, name: str) -> None:
+    config = f"{name}.kubeconfig"
+    # Neither serves anybody here.
+    options = {"kubeconfig": config, "authentication-kubeconfig": config, "authorization-kubeconfig": config,
+               "leader-elect": "false", "secure-port": "0", "profiling": "false"}  # fmt: skip
+    if name == "kube-controller-manager":
+        options |= {
+            "root-ca-file": "ca.pem",
+            "service-account-private-key-file": "accounts.key",
+            "use-service-account-credentials": "true",
+            # Sooner than in earnest, where quotas are not waited for.
+            "resource-quota-sync-period": "5s",
+            "controllers": "*,-bootstrap-signer-controller,-token-cleaner-controller",
+        }
+    processes.start(name, [str(MODULE.program(name)), *_words(options)])
 
 
 def _has_default_account(folder: Path) -> bool:

@@ -2,4 +2,4 @@
 
 from __future__ import annotations
 
-from tests.stack.fixtures import kubernetes as kubernetes
+from tests.stack.fixtures import api_server as kubernetes
