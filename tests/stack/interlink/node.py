@@ -239,7 +239,9 @@ class VirtualNode(Site):
         return list(answer.json()["items"])
 
     def site_file(self, **options: Any) -> dict[str, Any]:
-        """Return a site definition of ours for this node, with all of its images, as ``kubeconfig``'s user has it."""
+        """Return a site definition of ours for this node, with all of its images; without ``kubeconfig`` it is for its user."""
+        if "kubeconfig" not in options:
+            options["kubeconfig"] = str(self.kubeconfig)
         return {
             "title": self.name.capitalize(),
             "backend": "kubernetes",
@@ -249,9 +251,7 @@ class VirtualNode(Site):
                  "accelerators": [{"resource": "nvidia.com/gpu", "model": self._models.get("nvidia.com/gpu")}]},
             ],
             "images": [{"name": name, "image": name} for name in self.images],
-            "options": {
-                "node": self.name, "kubeconfig": str(self.kubeconfig), "namespace": self.namespace, **options,
-            },
+            "options": {"node": self.name, **options},
         }  # fmt: skip
 
 
