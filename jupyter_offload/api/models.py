@@ -433,6 +433,7 @@ class Cluster(Model):
     revision: int = Field(description="the ETag; changes with spec, desired, phase, reason or worker counts")
     workers: WorkerCounts
     worker_list: list[Worker] = []
+    left_at_site: list[str] = Field(default=[], description="what its site still holds of a cluster that has ended or ends")
     usage: Usage = Usage()
     end: End | None = None
     idle_since: datetime | None = None

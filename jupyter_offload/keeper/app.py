@@ -118,6 +118,8 @@ class Keeper:
             self.store, self.loop, self.sites, self.environments, ends_with_server=self._ends_with_server
         )
         self._adoption = Adoption(self.store, self.sites, self.loop.wake)
+        self.sites.in_use = lambda: {r.spec.site for r in self.store.all() if not r.settled}
+        self.sites.changed = lambda: self._spawn(self.refresh_sites())
         if self.store.moved_aside is not None:
             restored = await leftovers.restore(self.store)
             self._findings.append(leftovers.recovered_finding(self.store.moved_aside, restored))

@@ -64,6 +64,8 @@ class Observation:
     launch_error: Reason | None = None
     #: why workers that come through a relay wait
     relay: Reason | None = None
+    #: why the end of a cluster takes long
+    ending: Reason | None = None
     #: of a scheduler that the site runs: why it is not ready, or cannot be reached or seen from here
     scheduler_problem: Reason | None = None
 
@@ -110,7 +112,7 @@ def next_action(record: Record, seen: Observation, now: float, limits: Limits = 
     if seen.sight is Sight.other_host:
         return _stay(record, _other_host(record))
     if record.desired is Desired.stopped:
-        return _stopping(record)
+        return _stopping(record, seen.ending if record.stop_reason is not None else None)
     over = _over(record, seen, now, limits)
     if over is not None:
         return over
@@ -133,9 +135,10 @@ def _fail(record: Record, reason: Reason, detail: str | None = None) -> Action:
 
 
 def _stopping(record: Record, reason: Reason | None = None) -> Action:
-    reason = reason or record.stop_reason or STOP_REQUESTED
+    why = record.stop_reason or reason or STOP_REQUESTED
     if record.cleaned:
-        return Action(Do.nothing, Phase.stopped, reason, Desired.stopped, 0)
+        return Action(Do.nothing, Phase.stopped, why, Desired.stopped, 0)
+    reason = reason or why
     return Action(Do.end, Phase.stopping, reason, Desired.stopped, 0)
 
 

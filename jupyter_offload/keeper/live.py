@@ -29,6 +29,9 @@ class Live:
     launch_error: Reason | None = None
     problem: Reason | None = None  # why the site refused what was asked of it last
     failures: int = 0  # rounds in a row that broke
+    left: list[str] = field(default_factory=list)  # what the site still holds of a cluster that ends
+    left_since: float | None = None
+    ending_problem: Reason | None = None  # why its end takes long
 
     @property
     def idle_since(self) -> float | None:
@@ -62,6 +65,7 @@ def cluster_view(record: Record, live: Live | None, *, workers: bool = True) -> 
             connected=record.workers_connected,
         ),
         worker_list=seen if workers else [],
+        left_at_site=live.left,
         usage=_usage(seen, live.status if not record.finished else None),
         end=None if record.finished else end_of(record, live.idle_since),
         idle_since=utc(live.idle_since) if live.idle_since is not None and not record.finished else None,

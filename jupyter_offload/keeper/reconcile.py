@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from typing import Any
 from ..api.models import Desired, Reason, ReasonCode, TimelineEntry
 from ..api.problems import NotFound, OffloadError
 from ..ports import Backend, Capability, ClusterContext, Handle, WorkersSeen
-from . import folders
+from . import endings, folders
 from .lifecycle import NOT_SEEN, SERVER_ENDED, Action, Do, Limits, Observation, Sight, next_action
 from .live import Live
 from .own_schedulers import OwnSchedulers
@@ -219,6 +219,7 @@ class Reconciler:
             adaptive_target=target, surplus_since=live.surplus_since, held=held, workers=workers,
             site_known=backend is not None, launch_error=live.launch_error,
             relay=self.relays.problem(record, seen.status),
+            ending=live.ending_problem,
             scheduler_problem=seen.problem or (live.problem if seen.sight is Sight.nothing else None),
         )  # fmt: skip
 
@@ -317,14 +318,26 @@ class Reconciler:
         if not await (self._own if record.own_scheduler else self._schedulers).end(record):
             live.failures += 1
             return
-        backend = self._backend(record.spec.site)
-        if backend is not None:
-            async with asyncio.timeout(SITE_TIMEOUT_S):
-                if await backend.cancel(context_of(record, None, self.relays.dial_out(record))):
-                    return
+        try:
+            left = await self._cancel(record)
+        except (OffloadError, TimeoutError) as error:
+            live.ending_problem = endings.cannot_ask(error, SITE_TIMEOUT_S)
+            raise
+        live.left_since = (live.left_since or time.time()) if left else None
+        live.left = list(left)
+        live.ending_problem = endings.left_at_site(left, time.time() - (live.left_since or time.time()))
+        if left:
+            return
         await self.relays.give_back(record)
         await self._store.update(record.id, lambda r: (r.model_copy(update={"cleaned": True}), ()))
         live.woken.set()
+
+    async def _cancel(self, record: Record) -> Sequence[str]:
+        backend = self._backend(record.spec.site)
+        if backend is None:
+            return [endings.not_declared(record)] if record.handle else ()
+        async with asyncio.timeout(SITE_TIMEOUT_S):
+            return await backend.cancel(context_of(record, None, self.relays.dial_out(record)))
 
     # ------------------------------------------------------------ waiting
     async def _pause(self, record_id: str, live: Live) -> None:
@@ -334,6 +347,8 @@ class Reconciler:
             return
         if record.own_scheduler and not live.failures:
             watched = time.monotonic() < self._watched_until or live.sight is not Sight.ready
+            if watched:
+                self.eyes.wake(record.spec.site)
             await self._sleep(live, self._pace.watched_s if watched else self._pace.quiet_s)
         elif live.failures:
             await self._sleep(live, min(self._pace.longest_s, self._pace.broken_s * 2 ** min(live.failures - 1, 8)))

@@ -10,10 +10,13 @@ from ..api.models import Desired, Phase, Reason, ReasonCode, TimelineEntry
 from .lifecycle import NOTICES, Action, Do, Observation, count_connected, count_starting, notice_of
 from .quoting import shortened
 from .schedulers import SchedulerSeen
+from .stages import progress
 from .store.records import Notice, Record, utc
 
 Level = Literal["info", "warning", "error"]
 _WARNINGS = frozenset({
+    ReasonCode.left_at_site, ReasonCode.node_not_ready, ReasonCode.access_denied, ReasonCode.quota_exceeded,
+    ReasonCode.site_refused, ReasonCode.site_silent, ReasonCode.image_failed, ReasonCode.workers_failing,
     ReasonCode.cannot_see, ReasonCode.other_host, ReasonCode.site_missing, ReasonCode.relay_refused,
     ReasonCode.relay_unreachable,
 })  # fmt: skip
@@ -51,6 +54,8 @@ def apply(
     if action.phase in (Phase.stopped, Phase.failed):
         changes |= {"workers_starting": 0, "workers_connected": 0}
     elif observation.workers.visible:
+        changes["stages"], told_of_workers = progress(record.stages, observation.workers.workers, now)
+        entries += told_of_workers
         changes["workers_starting"] = count_starting(observation.workers)
         changes["workers_connected"] = count_connected(observation.workers)
     events = (seen.status or {}).get("events") or ()

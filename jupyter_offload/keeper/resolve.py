@@ -19,9 +19,11 @@ def resolve(spec: ClusterSpec, definition: SiteDefinition) -> tuple[ClusterSpec,
     With ``adaptive`` the workers to begin with are moved into its range. Resolving a resolved spec changes nothing.
 
     Raises:
-        BadInput: ``unknown-profile``, or ``limit-exceeded``; ``errors`` lists every violation with value and remedy.
+        BadInput: ``unknown-profile``, ``unknown-image``, or ``limit-exceeded``; ``errors`` lists every violation with value and
+            remedy.
     """
     profile = _profile(spec, definition)
+    _check_image(spec, definition)
     violations = [*_size(spec, profile), *_workers(spec, profile), *_lifetime(spec, profile), *_allocator(spec)]
     if violations:
         first, rest = violations[0], violations[1:]
@@ -41,6 +43,7 @@ def resolve(spec: ClusterSpec, definition: SiteDefinition) -> tuple[ClusterSpec,
     resolved = spec.model_copy(
         update={
             "profile": profile.name,
+            "image": spec.image or (definition.images[0].name if definition.images else None),
             "workers": workers,
             "cores": size.cores,
             "memory_bytes": size.memory_bytes,
@@ -70,6 +73,16 @@ def _profile(spec: ClusterSpec, definition: SiteDefinition) -> Profile:
     hint = f"Profiles there: {', '.join(p.name for p in definition.profiles)}."
     problem = FieldProblem(field="profile", message=message, hint=hint)
     raise BadInput(ProblemCode.unknown_profile, message, field="profile", hint=hint, errors=[problem])
+
+
+def _check_image(spec: ClusterSpec, definition: SiteDefinition) -> None:
+    names = [i.name for i in definition.images]
+    if spec.image is None or spec.image in names:
+        return
+    message = f"Site {definition.name!r} has no image {spec.image!r}."
+    hint = f"Images there: {', '.join(names)}." if names else "Workers there run the environment; leave the image out."
+    problem = FieldProblem(field="image", message=message, hint=hint)
+    raise BadInput(ProblemCode.unknown_image, message, field="image", hint=hint, errors=[problem])
 
 
 def _size(spec: ClusterSpec, profile: Profile) -> Iterator[FieldProblem]:

@@ -33,6 +33,8 @@ class Found:
     definition: SiteDefinition | None = None
     problems: list[FieldProblem] = field(default_factory=list)
     file: SiteFile | None = None
+    #: found by a backend, and not declared by itself
+    discovered: bool = False
 
     def with_line(self, problem: FieldProblem) -> FieldProblem:
         """Return a problem of the definition with its line, where it came from a file."""
@@ -98,6 +100,14 @@ def load_backend(definition: SiteDefinition) -> tuple[Backend | None, list[Field
         return None, [
             FieldProblem(field="backend", message=message, hint="Repair or update the package it comes from.")
         ]
+
+
+def backend_class_of(kind: str) -> type[Backend] | None:
+    """Return the class that serves a kind of site, None where it is missing or broken (``load_backend`` says how)."""
+    try:
+        return _backend_class(kind)
+    except Exception:  # whatever a plugin does when it is imported
+        return None
 
 
 def _install_hint(kind: str, module: str | None) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,8 +14,9 @@ from typing import TypeVar
 from ..api import locations
 from ..api.models import Capacity, FieldProblem, Health, HealthState, Profile, Site, SiteDefinition
 from ..api.problems import BadInput, NotFound, OffloadError, ProblemCode
-from ..ports import Backend
+from ..ports import Backend, Capability
 from . import local_site
+from .discovery import Discovery
 from .resolve import resolve
 from .site_plugins import SitePlugins
 from .site_sources import Found, by_name, load_backend, read_folders
@@ -47,8 +48,15 @@ class SiteEntry:
     problems: list[FieldProblem] = field(default_factory=list)
     #: path of the site file, name of the plugin, or "built in"
     source: str = "built in"
+    #: found by a backend, and not declared by itself
+    discovered: bool = False
     _described: tuple[float, Site] | None = field(default=None, repr=False)
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether TLS protects what clients and workers there exchange."""
+        return self.backend is None or Capability.unencrypted not in self.backend.capabilities
 
     def ready(self) -> tuple[SiteDefinition, Backend]:
         """Return definition and backend of a site that new clusters may use.
@@ -85,6 +93,11 @@ class SiteRegistry:
         self._plugins = SitePlugins() if plugins else None
         self._entries: dict[str, SiteEntry] = {}
         self._refreshing = asyncio.Lock()
+        self._discovery = Discovery(lambda: self.changed())
+        #: Called when sites were discovered, or are gone.
+        self.changed: Callable[[], None] = lambda: None
+        #: Returns the names of sites where clusters are; those stay although they are discovered no more.
+        self.in_use: Callable[[], set[str]] = set
 
     async def refresh(self) -> bool:
         """Read the sources again; True if any site came, went or changed. Never raises for a broken source."""
@@ -93,9 +106,12 @@ class SiteRegistry:
             given = await asyncio.to_thread(read_folders, folders)
             if self._plugins is not None:
                 given += await self._plugins.read()
-            found = await asyncio.to_thread(by_name, given)
+            found = by_name(await self._discovery.expand(given))
             entries = {name: await self._entry(f, self._entries.get(name, _NOBODY)) for name, f in found.items()}
             before, self._entries = self._entries, entries
+            for name in self.in_use() & set(before) - set(entries):
+                if before[name].discovered:
+                    entries[name] = before[name]
             kept = {id(e.backend) for e in entries.values()}
             await _let_go(e.backend for e in before.values() if id(e.backend) not in kept)
             return list(before) != list(entries) or any(entries[n] is not before[n] for n in entries)
@@ -117,7 +133,7 @@ class SiteRegistry:
                 return before
             definition, backend = before.definition, before.backend
         title = (definition.title if definition is not None else "") or found.name
-        return SiteEntry(found.name, title, definition, backend, problems, found.source)
+        return SiteEntry(found.name, title, definition, backend, problems, found.source, found.discovered)
 
     def get(self, name: str) -> SiteEntry:
         """Return a site, usable or not.
@@ -150,6 +166,7 @@ class SiteRegistry:
 
     async def close(self) -> None:
         """Let every backend release its connections; sites keep what they run."""
+        await self._discovery.close()
         await _let_go(e.backend for e in self._entries.values())
 
 
@@ -170,9 +187,13 @@ def _counted(problems: Sequence[FieldProblem]) -> str:
 
 async def _describe(entry: SiteEntry) -> Site:
     health, capacity = Health(state=HealthState.unhealthy), Capacity()
+    unavailable: Mapping[str, str] = {}
+    nothing: Mapping[str, str] = {}
     if entry.backend is not None:
-        health, capacity = await asyncio.gather(
-            _ask_health(entry.backend.health), _ask_capacity(entry.name, entry.backend.capacity)
+        health, capacity, unavailable = await asyncio.gather(
+            _ask_health(entry.backend.health),
+            _ask(entry.name, entry.backend.capacity, Capacity()),
+            _ask(entry.name, entry.backend.unavailable, nothing),
         )
     if entry.problems:
         health = _broken(entry)
@@ -187,9 +208,13 @@ async def _describe(entry: SiteEntry) -> Site:
         backend=definition.backend if definition is not None else "unknown",
         profiles=profiles,
         default_profile=(definition.default_profile or profiles[0].name) if definition is not None else None,
+        images=definition.images if definition is not None else [],
         maximum_clusters=definition.maximum_clusters if definition is not None else 0,
         health=health,
         capacity=capacity,
+        architectures=list(entry.backend.architectures()) if entry.backend is not None else [],
+        unavailable=dict(unavailable),
+        encrypted=entry.encrypted,
     )
 
 
@@ -226,9 +251,9 @@ async def _ask_health(ask: Callable[[], Awaitable[Health]]) -> Health:
         )
 
 
-async def _ask_capacity(name: str, ask: Callable[[], Awaitable[Capacity]]) -> Capacity:
+async def _ask(name: str, ask: Callable[[], Awaitable[T]], otherwise: T) -> T:
     try:
         return await asyncio.wait_for(ask(), TIMEOUT_S)
     except Exception as error:  # unknown is shown as unknown; health says why
-        log.info("capacity of site %s is unknown: %s", name, error)
-        return Capacity()
+        log.info("%s of site %s is unknown: %s", getattr(ask, "__name__", "this"), name, error)
+        return otherwise

@@ -81,6 +81,8 @@ class Record(Model):
     submitted: bool = False
     handle: dict[str, Any] = {}
     last_event: int = 0
+    #: how far the timeline has told of each worker at a remote site
+    stages: dict[str, str] = {}
     notice: Notice | None = None
     #: extra modules that cannot be imported, and why
     failed_modules: dict[str, str] = {}
