@@ -178,6 +178,6 @@ class _Life:
                     workers=[address], close_workers=False, remove=True, stimulus_id=f"offload-site-{time.time()}"
                 )
                 await asyncio.wait_for(moving, HAND_OVER_S)
-            except (TimeoutError, OSError) as error:
+            except Exception as error:  # whatever Dask does here, the worker has to go
                 say(f"its data could not be handed on: {error or 'no time left'}")
         await nanny.close(timeout=_CLOSE_S, reason="site-ends-worker")

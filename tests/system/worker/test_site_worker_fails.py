@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import distributed
 import pytest
 from far_site import FarSite
 from process_tree import until
@@ -171,6 +172,39 @@ def test_a_relay_that_comes_late_is_waited_for(site: FarSite) -> None:
     until(lambda: "relay" in worker.log.partition("offload: starting")[2].partition("\n")[2])
     site.hub.start()
     site.connected()
+
+
+def test_a_relay_that_refuses_is_asked_again(site: FarSite) -> None:
+    folder, job = site.job()
+    good = (folder / "worker.pem").read_bytes()
+    (folder / "worker.pem").write_bytes((site.folder / "tls" / "client.pem").read_bytes())
+    worker = site.start((folder, job))
+    until(lambda: "trying again" in worker.log)
+    (folder / "worker.pem").write_bytes(good)
+    site.connected()
+
+
+def test_a_worker_that_the_site_ends_while_it_waits_goes_at_once(site: FarSite) -> None:
+    site.hub.stop()
+    worker = site.start()
+    until(lambda: "offload: starting" in worker.log and "distributed.relay" in worker.log)
+    worker.process.terminate()
+    ended = worker.ended()
+    site.hub.start()
+    assert ended == (143, None)
+    assert list(site.scratch.iterdir()) == []
+
+
+def test_a_client_that_does_not_fit_is_told_in_the_timeline(site: FarSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.tree.ready()
+    with site.tree.client():
+        assert site.tree.events("client-connected") and not site.tree.events("client-version-mismatch")
+    told = distributed.versions.get_versions()
+    other = {**told, "packages": {**told["packages"], "python": "3.99.1.final.0"}}
+    monkeypatch.setattr(distributed.versions, "get_versions", lambda *_, **__: other)
+    with pytest.warns(distributed.versions.VersionMismatchWarning), site.tree.client():
+        (event,) = until(lambda: site.tree.events("client-version-mismatch"))
+    assert "Python 3.99.1 where the scheduler has" in event["message"] and event["worker"] is None
 
 
 def test_a_job_that_is_revoked_or_expired_says_who_refuses(site: FarSite) -> None:
