@@ -92,7 +92,7 @@ class Desk:
         return self.client.call("clusterConnection", Connection, id=name)
 
     def site_now(self) -> Site:
-        return self.client.call("getSite", Site, name=self.site)
+        return self.client.call("getSite", Site, site=self.site)
 
     def left(self, namespace: str | None = None) -> dict[str, list[str]]:
         """Return everything of Dask in a namespace, by kind."""
