@@ -166,11 +166,15 @@ class WorkersSeen:
 
 @dataclass(frozen=True)
 class Owned:
-    """Something at a site that carries our labels: what a sweep may delete. ``what`` names it for people."""
+    """Something at a site that carries our labels: what a sweep may delete.
+
+    ``what`` names it for people; ``made_at`` is seconds since the epoch, None where the site does not tell.
+    """
 
     cluster_id: str
     what: str
     handle: Handle = field(default_factory=dict)
+    made_at: float | None = None
 
 
 class SchedulerState(StrEnum):

@@ -433,7 +433,9 @@ class Cluster(Model):
     revision: int = Field(description="the ETag; changes with spec, desired, phase, reason or worker counts")
     workers: WorkerCounts
     worker_list: list[Worker] = []
-    left_at_site: list[str] = Field(default=[], description="what its site still holds of a cluster that has ended or ends")
+    left_at_site: list[str] = Field(
+        default=[], description="what its site still holds of a cluster that has ended or ends"
+    )
     usage: Usage = Usage()
     end: End | None = None
     idle_since: datetime | None = None
@@ -585,6 +587,22 @@ class Findings(Model):
     """All the doctor found."""
 
     findings: list[Finding]
+
+
+class Swept(Model):
+    """Something that was left at a site and belongs to no cluster."""
+
+    site: str
+    cluster: str = Field(description="id of the cluster that it was of")
+    what: str
+    state: Literal["found", "deleted", "deleting"] = Field(description="deleting: the site has not confirmed it yet")
+
+
+class SweepReport(Model):
+    """What a sweep found and did; ``problems`` are sites that could not be asked."""
+
+    swept: list[Swept]
+    problems: list[Finding] = []
 
 
 # ---------------------------------------------------------------- errors

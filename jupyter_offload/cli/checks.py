@@ -22,8 +22,12 @@ def print_findings(output: Output, findings: Sequence[tuple[str, Finding]]) -> N
             output.line(f"{where}, {finding.check}: {finding.hint}")
 
 
-async def doctor(client: AsyncKeeperClient, output: Output, _: argparse.Namespace) -> int:
-    """Check the installation; status 1 if anything is an error."""
+async def doctor(client: AsyncKeeperClient, output: Output, arguments: argparse.Namespace) -> int:
+    """Check the installation, or a site with one worker; status 1 if anything is an error."""
+    if arguments.canary is not None:
+        from .canary import canary
+
+        return await canary(client, output, arguments)
     answer = await client.call("doctor", Findings)
     if output.as_json:
         output.model(answer)

@@ -57,6 +57,7 @@ def _values(arguments: argparse.Namespace) -> dict[str, Any]:
         "cores": arguments.cores,
         "memory_bytes": arguments.memory,
         "environment": environment,
+        "image": arguments.image,
         "idle_timeout_s": arguments.idle_timeout,
         "lifetime_s": arguments.lifetime,
         "env": dict(arguments.env) or None,

@@ -47,7 +47,10 @@ def build() -> argparse.ArgumentParser:
     listing = _command(environments, common, "list", "environments:list_", "list them, usable or not")
     listing.add_argument("--refresh", action="store_true", help="look again instead of answering from the cache")
     _relay(_group(groups, common, "relay", "run a relay, or look at one"), common)
-    _command(groups, common, "doctor", "checks:doctor", "check the installation and say how to repair it")
+    doctor = _command(groups, common, "doctor", "checks:doctor", "check the installation and say how to repair it")
+    doctor.add_argument("--canary", metavar="SITE", help="run one worker at this site and report how far it comes")
+    doctor.add_argument("--profile", metavar="NAME", help="worker size of the canary (default: the site's)")
+    doctor.add_argument("--timeout", metavar="TIME", default="10 min", help="of waiting for it (default: 10 min)")
     _command(groups, common, "version", "checks:version", "print the release and its API version")
     return top
 
@@ -96,6 +99,9 @@ def _clusters(group: Any, common: argparse.ArgumentParser) -> None:
     stop.add_argument("--all", action="store_true", help="all that have not ended")
     stop.add_argument("--no-wait", dest="wait", action="store_false", help="ask for it and return")
     stop.add_argument("--timeout", metavar="TIME", default="5 min", help="of the waiting (default: 5 min)")
+    sweep = _command(group, common, "sweep", "sweeping:sweep", "delete what is left at sites and belongs to no cluster")
+    sweep.add_argument("--site", metavar="SITE", help="look at this site alone")
+    sweep.add_argument("--dry-run", action="store_true", help="only list it")
     forget = _command(group, common, "forget", "stopping:forget", "remove ended clusters with their logs from the list")
     forget.add_argument("names", metavar="NAME", nargs="*", help="name or id of a cluster")
     forget.add_argument("--all", action="store_true", help="all that have ended")
@@ -118,6 +124,7 @@ def _new(new: argparse.ArgumentParser) -> None:
     new.add_argument(
         "--environment", metavar="NAME", help="kernelspec, or path of a Python (default: see environments)"
     )
+    new.add_argument("--image", metavar="NAME", help="one of the site's images (default: its first)")
     new.add_argument("--idle-timeout", metavar="TIME", help="end after so long without work, such as '1 h'; 0 = never")
     new.add_argument("--lifetime", metavar="TIME", help="end so long after creation; 0 = no end")
     new.add_argument("--env", metavar="NAME=VALUE", type=_variable, action="append", default=[],

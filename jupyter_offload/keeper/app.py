@@ -8,13 +8,13 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from .. import __version__
 from ..api import locations
-from ..api.models import Finding, KeeperHealth
+from ..api.models import Finding, KeeperHealth, SweepReport
 from ..api.problems import Broken, OffloadError
 from ..api.routes import API_VERSION, ROUTES
 from ..api.start import ENDS_WITH_SERVER
@@ -27,8 +27,9 @@ from .http import Answer, Call, Operation, PrivateServer, Traffic, application, 
 from .reconcile import Reconciler
 from .routes import operations
 from .schedulers import Schedulers
-from .sites import SiteRegistry
+from .sites import SiteEntry, SiteRegistry
 from .store import Store
+from .sweep import sweep
 from .zygotes import Interpreter
 
 log = logging.getLogger(__name__)
@@ -37,6 +38,11 @@ IDLE_S = "JUPYTER_OFFLOAD_KEEPER_IDLE_S"
 DEFAULT_IDLE_S = 600.0
 SERVER_END_TIMEOUT_S = 20.0
 HOUSEKEEPING_S = 5.0
+SWEEP_S = 600.0
+_MOST_FINDINGS = 50
+_SWEPT = (
+    "It was left by a keeper that was killed. Nothing to do; look again with: jupyter offload clusters sweep --dry-run"
+)
 
 
 class Keeper:
@@ -78,6 +84,12 @@ class Keeper:
             await self.store.sites_changed()
             self._wake_all()
 
+    async def sweep(self, entries: Iterable[SiteEntry], *, dry_run: bool = False) -> SweepReport:
+        """Delete what is left at sites and belongs to no cluster that is looked after."""
+        return await sweep(
+            entries, lambda: {r.id for r in self.store.all() if not r.settled}, dry_run=dry_run
+        )  # fmt: skip
+
     def hand_over(self) -> None:
         """End soon, leaving the clusters to the next keeper."""
         log.info("handing over")
@@ -106,6 +118,7 @@ class Keeper:
         if self._broken is None:
             self._spawn(self._prepare_zygote())
             self._spawn(self._housekeeping())
+            self._spawn(self._sweep_sites())
         self._spawn(self._end_when_idle())
         await self._ending.wait()
         await self._close(server, ended_by_system.is_set())
@@ -202,6 +215,21 @@ class Keeper:
                 await self._adoption.look()
             except OffloadError as error:
                 log.warning("%s", error)
+
+    async def _sweep_sites(self) -> None:
+        """Look for what earlier keepers left, at the start and now and then."""
+        while True:
+            await self.refresh_sites()
+            report = await self.sweep(self.sites.all())
+            for swept in report.swept:
+                message = f"{swept.what} at site {swept.site} belonged to no cluster and was deleted."
+                if swept.state != "deleted":
+                    message = (
+                        f"{swept.what} at site {swept.site} belongs to no cluster; the site has not deleted it yet."
+                    )
+                self._findings.append(Finding(check="leftovers", state="warning", message=message, hint=_SWEPT))
+            del self._findings[:-_MOST_FINDINGS]
+            await asyncio.sleep(SWEEP_S)
 
     async def _end_when_idle(self) -> None:
         idle_since = time.monotonic()

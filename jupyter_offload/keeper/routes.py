@@ -103,6 +103,12 @@ def operations(keeper: Keeper) -> Mapping[str, Operation]:
     async def examine(_: Call) -> Answer:
         return Answer(Findings(findings=[*keeper.findings(), *await doctor.examine(sites, keeper.environments)]))
 
+    async def sweep(call: Call) -> Answer:
+        await keeper.refresh_sites()
+        site = call.query.get("site")
+        entries = [sites.get(site)] if site else sites.all()
+        return Answer(await keeper.sweep(entries, dry_run=bool(call.query.get("dry_run", False))))
+
     async def schema(_: Call) -> Answer:
         return Answer(await asyncio.to_thread(openapi.document))
 
@@ -116,5 +122,5 @@ def operations(keeper: Keeper) -> Mapping[str, Operation]:
         "previewCluster": preview_cluster, "getCluster": get_cluster, "changeCluster": change_cluster,
         "deleteCluster": delete_cluster, "clusterTimeline": cluster_timeline, "listLogs": list_logs, "readLog": read_log,
         "clusterConnection": cluster_connection, "clusterDashboard": cluster_dashboard, "changes": changes,
-        "doctor": examine, "schema": schema, "handOver": hand_over,
+        "doctor": examine, "sweep": sweep, "schema": schema, "handOver": hand_over,
     }  # fmt: skip

@@ -92,13 +92,8 @@ class Remains:
                 cluster = names.cluster_of(made)
                 if cluster is not None:
                     meta = made["metadata"]
-                    handle = {
-                        "kind": kind,
-                        "name": meta["name"],
-                        "uid": meta["uid"],
-                        "made_at": meta["creationTimestamp"],
-                    }
-                    found.append(Owned(cluster, _described(word, made), handle))
+                    handle = {"kind": kind, "name": meta["name"], "uid": meta["uid"]}
+                    found.append(Owned(cluster, _described(word, made), handle, _seconds(meta["creationTimestamp"])))
         return found
 
     async def delete_owned(self, owned: Owned) -> bool:
@@ -127,7 +122,11 @@ def _described(word: str, made: Mapping[str, Any]) -> str:
     deleted = meta.get("deletionTimestamp")
     if deleted:
         # The time at which it should be gone: its grace period is in it.
-        due = datetime.strptime(deleted, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC).timestamp()
-        late = time.time() - due
+        late = time.time() - _seconds(deleted)
         text += f", overdue for {format_duration(round(late))}" if late >= 1 else ", being deleted"
     return text
+
+
+def _seconds(time_: str) -> float:
+    """Return seconds since the epoch from a time as Kubernetes writes it."""
+    return datetime.strptime(time_, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC).timestamp()

@@ -313,6 +313,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/sweep": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Delete what is left at sites and belongs to no cluster */
+        post: operations["sweep"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
 }
 export type webhooks = Record<string, never>;
 export interface components {
@@ -457,6 +474,12 @@ export interface components {
          */
         Cluster: {
             /**
+             * Adopted
+             * @description found at the site, where it was made by other means
+             * @default false
+             */
+            adopted: boolean;
+            /**
              * Connectable
              * @description a client can connect now
              * @default false
@@ -497,6 +520,12 @@ export interface components {
              * @default null
              */
             idle_since: string | null;
+            /**
+             * Left At Site
+             * @description what its site still holds of a cluster that has ended or ends
+             * @default []
+             */
+            left_at_site: string[];
             /** Name */
             name: string;
             /** Owner */
@@ -684,7 +713,8 @@ export interface components {
             relay: components["schemas"]["RelayWay"] | null;
             /** Scheduler Address */
             scheduler_address: string;
-            tls: components["schemas"]["TLSFiles"];
+            /** @description null = this cluster's connections are not encrypted */
+            tls: components["schemas"]["TLSFiles"] | null;
         };
         /**
          * DashboardPlot
@@ -1107,7 +1137,7 @@ export interface components {
          * @description Why a cluster is in its phase. Each code has an entry in ``docs/reference/reasons.md``.
          * @enum {string}
          */
-        ReasonCode: "accepted" | "scheduler-starting" | "waiting-for-workers" | "some-workers" | "all-workers" | "no-workers-requested" | "worker-restarted" | "worker-over-memory" | "workers-failing" | "relay-unreachable" | "relay-refused" | "no-capacity" | "node-not-ready" | "access-denied" | "quota-exceeded" | "site-refused" | "site-silent" | "site-queued" | "queued-too-long" | "image-failed" | "files-missing" | "not-connected" | "worker-unreachable" | "version-mismatch" | "ended-by-site" | "left-at-site" | "module-failed" | "cannot-see" | "other-host" | "stop-requested" | "idle-timeout" | "lifetime-over" | "host-restarted" | "scheduler-start-failed" | "scheduler-start-timeout" | "scheduler-died" | "supervisor-died" | "server-ended" | "environment-unusable" | "site-missing" | "disk-full";
+        ReasonCode: "accepted" | "scheduler-starting" | "waiting-for-workers" | "some-workers" | "all-workers" | "no-workers-requested" | "worker-restarted" | "worker-over-memory" | "workers-failing" | "relay-unreachable" | "relay-refused" | "no-capacity" | "node-not-ready" | "access-denied" | "quota-exceeded" | "site-refused" | "site-silent" | "site-queued" | "queued-too-long" | "image-failed" | "files-missing" | "not-connected" | "worker-unreachable" | "version-mismatch" | "ended-by-site" | "left-at-site" | "module-failed" | "cannot-see" | "other-host" | "stop-requested" | "idle-timeout" | "lifetime-over" | "host-restarted" | "scheduler-start-failed" | "scheduler-start-timeout" | "scheduler-died" | "scheduler-not-reached" | "deleted-at-site" | "supervisor-died" | "server-ended" | "environment-unusable" | "site-missing" | "disk-full";
         /**
          * RelayWay
          * @description The relay through which workers that can only dial out are reached directly.
@@ -1244,6 +1274,40 @@ export interface components {
         SiteList: {
             /** Sites */
             sites: components["schemas"]["Site"][];
+        };
+        /**
+         * SweepReport
+         * @description What a sweep found and did; ``problems`` are sites that could not be asked.
+         */
+        SweepReport: {
+            /**
+             * Problems
+             * @default []
+             */
+            problems: components["schemas"]["Finding"][];
+            /** Swept */
+            swept: components["schemas"]["Swept"][];
+        };
+        /**
+         * Swept
+         * @description Something that was left at a site and belongs to no cluster.
+         */
+        Swept: {
+            /**
+             * Cluster
+             * @description id of the cluster that it was of
+             */
+            cluster: string;
+            /** Site */
+            site: string;
+            /**
+             * State
+             * @description deleting: the site has not confirmed it yet
+             * @enum {string}
+             */
+            state: "found" | "deleted" | "deleting";
+            /** What */
+            what: string;
         };
         /**
          * TLSFiles
@@ -2160,6 +2224,40 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Findings"];
+                };
+            };
+            /** @description a problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    sweep: {
+        parameters: {
+            query?: {
+                /** @description only say what would be deleted */
+                dry_run?: boolean;
+                /** @description this site alone */
+                site?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Delete what is left at sites and belongs to no cluster */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SweepReport"];
                 };
             };
             /** @description a problem */
