@@ -14,6 +14,7 @@ from typing import Any
 
 from jupyter_offload.api import openapi
 from jupyter_offload.api.routes import PREFIX, ROUTES, Route
+from jupyter_offload.backends.dask_operator.options import DaskOperatorOptions
 from jupyter_offload.backends.kubernetes.options import KubernetesOptions
 from jupyter_offload.keeper.relay.settings import RelayFile
 from jupyter_offload.relay.hub.config import RelayConfig
@@ -148,7 +149,7 @@ def pages() -> dict[Path, str]:
     document = openapi.document()
     schemas = document["components"]["schemas"]
     others: dict[str, Any] = {}
-    for model in (RelayFile, RelayConfig, KubernetesOptions):
+    for model in (RelayFile, RelayConfig, KubernetesOptions, DaskOperatorOptions):
         schema = model.model_json_schema()
         others |= {model.__name__: schema, **schema["$defs"]}
     made = {REFERENCE / "http-api.md": http_api(document)}

@@ -15,7 +15,7 @@ from ..kubernetes.options import Keys, Toleration, _kubeconfig, _namespace
 Patience = Annotated[Seconds, Field(ge=1)]
 
 
-class Deadlines(Model):
+class OperatorDeadlines(Model):
     """How long something may take before it is said that it does not happen."""
 
     operator_s: Patience = Field(default=30, description="until the operator takes up what it is asked")
@@ -34,7 +34,7 @@ class DaskOperatorOptions(Model):
     )
     adopt: bool = Field(
         default=True,
-        description="list DaskClusters made by others means, such as KubeCluster(); false where users share the namespace",
+        description="list DaskClusters made by other means, such as KubeCluster(); false where users share the namespace",
     )
     node_selector: Keys = Field(default={}, description="labels of the nodes for schedulers and workers")
     tolerations: list[Toleration] = Field(default=[], description="taints that schedulers and workers tolerate")
@@ -43,7 +43,9 @@ class DaskOperatorOptions(Model):
     storm_restarts: int = Field(
         default=3, ge=1, le=1000, description="of one worker, after which the card says that workers fail"
     )
-    deadlines: Deadlines = Field(default=Deadlines(), description="after which something is said not to happen")
+    deadlines: OperatorDeadlines = Field(
+        default=OperatorDeadlines(), description="after which something is said not to happen"
+    )
 
     def kubeconfig_path(self) -> Path | None:
         """Return the kubeconfig that the file names, without ``~``."""
