@@ -6,6 +6,8 @@ A conftest takes what it needs: ``from tests.stack.fixtures import kubernetes as
 from __future__ import annotations
 
 import contextlib
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,9 +15,15 @@ import pytest
 
 from . import kubernetes as control_plane
 from .interlink import programs as interlink
+from .interlink.images import python_image
 from .interlink.node import VirtualNode
+from .interlink.runner import may_mount
 from .interlink.standard import standard_node
 from .kubernetes.client import Cluster
+from .network import NotPermitted, WalledSite
+
+#: Of the oldest line that still runs on each Python that we do.
+OLD_DASK = ("dask==2024.12.1", "distributed==2024.12.1")
 
 
 @contextlib.contextmanager
@@ -58,6 +66,40 @@ def api_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A control plane that only keeps objects, for tests of accounts and tokens; up sooner."""
     with running_control_plane(tmp_path_factory.mktemp("api-server") / "state", controllers=False) as cluster:
         yield cluster
+
+
+@pytest.fixture(scope="session")
+def walled_site() -> Iterator[WalledSite]:
+    """A network that can dial nothing but the ports of this machine that a test opens."""
+    try:
+        made = WalledSite()
+    except NotPermitted as error:
+        pytest.skip(str(error))
+    yield made
+    made.remove()
+
+
+@pytest.fixture(scope="session")
+def walled_node(
+    kubernetes: Cluster, walled_site: WalledSite, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[VirtualNode]:
+    """As ``virtual_node``, with jobs in ``walled_site``: what they dial must be opened, and is at ``walled_site.address``."""
+    folder = tmp_path_factory.mktemp("walled-site") / "vk"
+    node = standard_node(kubernetes, folder, "vk-walled", netns=walled_site.namespace.name)
+    with running_node(node):
+        yield node
+        assert not node.violations(), "pods broke the contract of interLink's plugins"
+
+
+@pytest.fixture(scope="session")
+def old_image(virtual_node: VirtualNode, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Name of an image of ``virtual_node`` whose Dask is years older than that of the tests; made when first asked for."""
+    folder = tmp_path_factory.mktemp("images") / "old"
+    subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True, timeout=120)
+    install = [str(folder / "bin/python"), "-m", "pip", "install", "-q", "--disable-pip-version-check", *OLD_DASK]
+    subprocess.run(install, check=True, timeout=600)
+    virtual_node.add_images(old=python_image(str(folder), alone=may_mount()))
+    return "old"
 
 
 @pytest.fixture(scope="session")

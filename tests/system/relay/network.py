@@ -7,30 +7,28 @@ of its own, so several suites can run on one machine, and what a killed run left
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import os
 import re
-import shutil
-import signal
-import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
+from tests.stack.network import (
+    SITE_WALL,
+    Namespace,
+    NotPermitted,
+    check_permitted,
+    command,
+    door,
+    new_prefix,
+    remove_leftovers,
+)
+
+__all__ = ["RELAY_ADDRESS", "RELAY_PORT", "Namespace", "Network", "NotPermitted", "command"]
 
 RELAY_ADDRESS, RELAY_PORT = "10.78.0.1", 8443
 _TIMEOUT_S = 20
-#: Of what is here, `ip netns exec` shows each namespace its own part in /etc.
-_NAMES = Path("/etc/netns")
 _ROOT = Path(__file__).parents[3]
-_CLONE_NEWNET = 0x40000000
-_LISTENING = "0A"
-_OURS = re.compile(r"offload-(\d+)-\w+\Z")
-_libc = ctypes.CDLL(None, use_errno=True)
-_serial = iter(range(1 << 30))
 
 _HUB_WALL = """
 table inet wall {{
@@ -47,120 +45,6 @@ table inet wall {{
   }}
 }}
 """
-_SITE_WALL = """
-table inet wall {{
-  set doors {{ type ipv4_addr . inet_service; elements = {{ {door} }} }}
-  set cut {{ type ifname; }}
-  chain incoming {{
-    type filter hook input priority 0; policy drop;
-    iifname @cut drop
-    iif lo accept
-    ct state established,related accept
-  }}
-  chain outgoing {{
-    type filter hook output priority 0; policy drop;
-    oif lo accept
-    ip daddr . tcp dport @doors accept
-    ct state established accept
-    meta l4proto tcp reject with tcp reset
-    reject
-  }}
-}}
-"""
-
-
-class NotPermitted(RuntimeError):
-    """This process may not make network namespaces; the message says why and what would help."""
-
-
-def command(*words: str, stdin: str = "") -> str:
-    """Run a program and return what it printed.
-
-    Raises:
-        RuntimeError: it failed; the message has what it said.
-    """
-    done = subprocess.run(words, input=stdin, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
-    if done.returncode:
-        raise RuntimeError(f"{' '.join(words)}: {(done.stderr or done.stdout).strip()}")
-    return done.stdout
-
-
-class Namespace:
-    """One network namespace.
-
-    Args:
-        name: unique on this machine.
-    """
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        command("ip", "netns", "add", name)
-        command("ip", "-n", name, "link", "set", "lo", "up")
-
-    @contextlib.contextmanager
-    def entered(self) -> Iterator[None]:
-        """Put this thread here, with the sockets, threads and processes that it begins meanwhile."""
-        before = os.open(f"/proc/self/task/{threading.get_native_id()}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-        there = os.open(f"/run/netns/{self.name}", os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            _set_namespace(there)
-            try:
-                yield
-            finally:
-                _set_namespace(before)
-        finally:
-            os.close(there)
-            os.close(before)
-
-    def wall(self, rules: str) -> str:
-        """Give rules to nft."""
-        return command("ip", "netns", "exec", self.name, "nft", "-f", "-", stdin=rules)
-
-    def listener(self, address: str, port: int = 0) -> socket.socket:
-        """Return a socket that listens here."""
-        with self.entered():
-            return socket.create_server((address, port))
-
-    def names(self, hosts: str) -> None:
-        """Set the file of host names for what is started here from now on."""
-        (_NAMES / self.name).mkdir(parents=True, exist_ok=True)
-        (_NAMES / self.name / "hosts").write_text(hosts)
-
-    def reaches(self, address: str, port: int, timeout_s: float = 1) -> bool:
-        """Whether a TCP connection from here succeeds."""
-        with self.entered(), contextlib.suppress(OSError):
-            socket.create_connection((address, port), timeout=timeout_s).close()
-            return True
-        return False
-
-    def processes(self) -> list[psutil.Process]:
-        """Return the processes that run here."""
-        found = []
-        for pid in command("ip", "netns", "pids", self.name).split():
-            with contextlib.suppress(psutil.NoSuchProcess):
-                found.append(psutil.Process(int(pid)))
-        return found
-
-    def listening(self, address: str, port: int) -> list[int]:
-        """Return the ids of the processes here that hold a socket listening there."""
-        with self.entered():
-            table = Path(f"/proc/self/task/{threading.get_native_id()}/net/tcp").read_text()
-        where = f"{socket.inet_aton(address)[::-1].hex().upper()}:{port:04X}"
-        rows = [line.split() for line in table.splitlines()[1:]]
-        inodes = {f"socket:[{row[9]}]" for row in rows if row[1] == where and row[3] == _LISTENING}
-        return sorted(process.pid for process in self.processes() if inodes & _open_files(process.pid))
-
-    def remove(self) -> None:
-        """End every process that is here, and the namespace with its links."""
-        with contextlib.suppress(RuntimeError):
-            left = [process for process in self.processes() if process.pid != os.getpid()]
-            for process in left:
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    process.send_signal(signal.SIGKILL)
-            psutil.wait_procs(left, timeout=_TIMEOUT_S)
-        with contextlib.suppress(RuntimeError):
-            command("ip", "netns", "delete", self.name)
-        shutil.rmtree(_NAMES / self.name, ignore_errors=True)
 
 
 class Network:
@@ -176,16 +60,16 @@ class Network:
     """
 
     def __init__(self, sites: int = 2, delay_s: float = 0) -> None:
-        _check_permitted()
-        _remove_leftovers()
-        self._prefix = f"offload-{os.getpid()}-{next(_serial)}"
+        check_permitted()
+        remove_leftovers()
+        self._prefix = new_prefix()
         self.sites: list[Namespace] = []
         self._delay_s = delay_s
         self._lines: list[subprocess.Popen[bytes]] = []
         self.hub = Namespace(f"{self._prefix}hub")
         try:
             command("ip", "-n", self.hub.name, "address", "add", f"{RELAY_ADDRESS}/32", "dev", "lo")
-            self.hub.wall(_HUB_WALL.format(door=_door(RELAY_ADDRESS, RELAY_PORT)))
+            self.hub.wall(_HUB_WALL.format(door=door(RELAY_ADDRESS, RELAY_PORT)))
             for number in range(sites):
                 self._add_site(number)
         except BaseException:
@@ -206,7 +90,7 @@ class Network:
         ):
             command("ip", "-n", namespace.name, "address", "add", address, "dev", device)
             command("ip", "-n", namespace.name, "link", "set", device, "up")
-        site.wall(_SITE_WALL.format(door=_door(RELAY_ADDRESS, RELAY_PORT)))
+        site.wall(SITE_WALL.format(elements=f"elements = {{ {door(RELAY_ADDRESS, RELAY_PORT)} }} "))
         command("ip", "-n", site.name, "route", "add", f"{RELAY_ADDRESS}/32", "via", f"10.78.{number + 1}.1")
 
     def _add_line(self, link: str, site: Namespace) -> None:
@@ -235,12 +119,12 @@ class Network:
         """Let sites dial one more port of the hub, as long as this lasts."""
         everywhere = (self.hub, *self.sites)
         for namespace in everywhere:
-            namespace.wall(f"add element inet wall doors {{ {_door(address, port)} }}")
+            namespace.wall(f"add element inet wall doors {{ {door(address, port)} }}")
         try:
             yield
         finally:
             for namespace in everywhere:
-                namespace.wall(f"delete element inet wall doors {{ {_door(address, port)} }}")
+                namespace.wall(f"delete element inet wall doors {{ {door(address, port)} }}")
 
     @contextlib.contextmanager
     def opened(self, number: int) -> Iterator[None]:
@@ -280,52 +164,3 @@ class Network:
             line.wait(_TIMEOUT_S)
             assert line.stdout is not None
             line.stdout.close()
-
-
-def _door(address: str, port: int) -> str:
-    return f"{address} . {port}"
-
-
-def _set_namespace(descriptor: int) -> None:
-    if _libc.setns(descriptor, _CLONE_NEWNET):
-        error = ctypes.get_errno()
-        raise OSError(error, f"setns: {os.strerror(error)}")
-
-
-def _open_files(pid: int) -> set[str]:
-    found = set()
-    with contextlib.suppress(OSError):
-        for entry in Path(f"/proc/{pid}/fd").iterdir():
-            with contextlib.suppress(OSError):
-                found.add(os.readlink(entry))
-    return found
-
-
-def _check_permitted() -> None:
-    if sys.platform != "linux" or os.geteuid() != 0:
-        raise NotPermitted("network namespaces need Linux and root")
-    name = f"offload-{os.getpid()}-probe"
-    try:
-        command("ip", "netns", "add", name)
-    except RuntimeError as error:
-        if "Operation not permitted" not in str(error):
-            raise
-        raise NotPermitted(f"network namespaces need CAP_NET_ADMIN and CAP_SYS_ADMIN: {error}") from error
-    command("ip", "netns", "delete", name)
-
-
-def _lives(pid: int) -> bool:
-    with contextlib.suppress(psutil.NoSuchProcess):
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    return False
-
-
-def _remove_leftovers() -> None:
-    """Remove what a run left that was killed."""
-    for line in command("ip", "netns", "list").splitlines():
-        name = line.split()[0]
-        ours = _OURS.match(name)
-        if ours and not _lives(int(ours[1])):
-            left = Namespace.__new__(Namespace)
-            left.name = name
-            left.remove()

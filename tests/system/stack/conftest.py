@@ -9,9 +9,11 @@ from small_pods import SmallPods
 
 from tests.stack.fixtures import kubernetes as kubernetes
 from tests.stack.fixtures import running_node
+from tests.stack.fixtures import walled_site as walled_site
 from tests.stack.interlink.node import VirtualNode
 from tests.stack.interlink.standard import standard_node
 from tests.stack.kubernetes.client import Cluster
+from tests.stack.network import WalledSite
 
 
 @pytest.fixture(scope="session")
@@ -29,3 +31,14 @@ def pods(virtual_node: VirtualNode) -> Iterator[SmallPods]:
     virtual_node.behave()
     made.clear()
     made.close()
+
+
+@pytest.fixture(scope="session")
+def walled_node(
+    kubernetes: Cluster, walled_site: WalledSite, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[VirtualNode]:
+    """One whose jobs are in ``walled_site``."""
+    folder = tmp_path_factory.mktemp("walled-site") / "vk"
+    node = standard_node(kubernetes, folder, "vk-walled", netns=walled_site.namespace.name, strict=False)
+    with running_node(node):
+        yield node
