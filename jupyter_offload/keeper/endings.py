@@ -1,4 +1,4 @@
-"""Why the end of a cluster takes long: what its site still holds, or that the site cannot be asked. Pure."""
+"""Why a site did not do what it was asked for, and why the end of a cluster takes long. Pure."""
 
 from __future__ import annotations
 
@@ -51,3 +51,15 @@ def cannot_ask(error: OffloadError | TimeoutError, timeout_s: float) -> Reason:
 def not_declared(record: Record) -> str:
     """Return what is left of a cluster whose site is declared no more."""
     return f"what was started at the site {record.spec.site!r}, which is not declared any more or whose file is wrong"
+
+
+def not_done(error: OffloadError | TimeoutError, timeout_s: float) -> Reason:
+    """Return why a site did not give workers, for the card."""
+    if not isinstance(error, OffloadError):
+        return Reason(
+            code=ReasonCode.cannot_see, message=f"The site did not answer within {timeout_s:.0f} s.",
+            hint="It is asked again; nothing was ended.",
+        )  # fmt: skip
+    known = {code.value: code for code in ReasonCode}
+    otherwise = ReasonCode.cannot_see if error.transient else ReasonCode.site_refused
+    return Reason(code=known.get(error.code.value, otherwise), message=error.message, hint=error.hint)

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..api.models import Desired, Reason, ReasonCode, TimelineEntry
+from ..api.models import Desired, TimelineEntry
 from ..api.problems import NotFound, OffloadError
 from ..ports import Backend, Capability, ClusterContext, Handle, WorkersSeen
 from . import endings, folders
@@ -271,7 +271,7 @@ class Reconciler:
         try:
             await self._own.launch(record, backend, workers)
         except (OffloadError, TimeoutError) as error:
-            live.problem = _why(error)
+            live.problem = endings.not_done(error, SITE_TIMEOUT_S)
             if isinstance(error, OffloadError) and not error.transient:
                 live.launch_error = live.problem
                 live.woken.set()
@@ -306,7 +306,7 @@ class Reconciler:
             async with asyncio.timeout(SITE_TIMEOUT_S):
                 await backend.submit(context, workers, save)
         except (OffloadError, TimeoutError) as error:
-            live.problem = _why(error)
+            live.problem = endings.not_done(error, SITE_TIMEOUT_S)
             raise
         live.problem = None
         if record.own_scheduler:
@@ -391,15 +391,3 @@ class Reconciler:
             for task in (waiting, woken):
                 task.cancel()
             await asyncio.gather(waiting, woken, return_exceptions=True)
-
-
-def _why(error: OffloadError | TimeoutError) -> Reason:
-    """Return why a site did not do what was asked of it, for the card."""
-    if not isinstance(error, OffloadError):
-        return Reason(
-            code=ReasonCode.cannot_see, message=f"The site did not answer within {SITE_TIMEOUT_S:.0f} s.",
-            hint="It is asked again; nothing was ended.",
-        )  # fmt: skip
-    known = {code.value: code for code in ReasonCode}
-    otherwise = ReasonCode.cannot_see if error.transient else ReasonCode.site_refused
-    return Reason(code=known.get(error.code.value, otherwise), message=error.message, hint=error.hint)

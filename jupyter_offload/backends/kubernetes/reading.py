@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...api.models import ReasonCode, WorkerStage
+from ...worker import endings
 from ...worker.endings import Ending, ending_of
 from .names import JOB_ID
 
@@ -145,7 +146,7 @@ def why_ended(sight: PodSight, log_tail: str) -> Why:
     """Return why a worker is over: its own last words first, then what the site says."""
     ending: Ending | None = ending_of(sight.exit_code, log_tail)
     if ending is not None and not (sight.never_ran and sight.why is not None):
-        return Why(ReasonCode(ending.code), ending.message, ending.hint)
+        return Why(_ENDINGS[ending.code], ending.message, ending.hint)
     return sight.why or Why(ReasonCode.ended_by_site, _exit(sight.exit_code))
 
 
@@ -173,6 +174,13 @@ def too_late(stage: WorkerStage, why: Why | None, waited: str, node: str | None)
     )  # fmt: skip
 
 
+_ENDINGS = {
+    endings.VERSION_MISMATCH: ReasonCode.version_mismatch,
+    endings.FILES_MISSING: ReasonCode.files_missing,
+    endings.NOT_CONNECTED: ReasonCode.not_connected,
+    endings.IMAGE_FAILED: ReasonCode.image_failed,
+    endings.RELAY_UNREACHABLE: ReasonCode.relay_unreachable,
+}
 _ASK_SITE = "Choose another worker size or image, or ask the administrator of the site."
 _ASK_IMAGE = "Choose another image, or have the site's file name one that the site can get."
 _NO_ROOM = "It starts when others end. Ask for fewer or smaller workers, or choose another site."
