@@ -237,10 +237,9 @@ async def test_what_a_real_site_says_of_itself(virtual_node: VirtualNode, ann: P
         return bool(what((await side.health()).message, await side.capacity()))
 
     try:
-        virtual_node.misbehave(gpus_free=0)
-        await until(lambda: says(lambda _, c: c.accelerators and c.accelerators[0].free == 0))
-        virtual_node.misbehave(capacity_zero=True)
+        virtual_node.misbehave(gpus_free=0, capacity_zero=True)
         await until(lambda: says(lambda message, c: "no cores" in message and c.cores_total == 0))
+        assert {a.title: a.free for a in (await side.capacity()).accelerators} == {"A100": 0, "A100 slice 1g.10gb": 0}
         virtual_node.misbehave(ping="PARTITION AVAIL TIMELIMIT NODES(A/I/O/T)\ncpu up infinite 0/2/0/2\n")
         await until(lambda: says(lambda _, c: c.source == "nominal" and c.cores_free is None and c.cores_total == 64))
     finally:
