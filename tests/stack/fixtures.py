@@ -93,7 +93,7 @@ def walled_node(
 
 @pytest.fixture(scope="session")
 def old_image(virtual_node: VirtualNode, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Name of an image of ``virtual_node`` whose Dask is years older than that of the tests; made when first asked for."""
+    """Name of an image of ``virtual_node`` with a Dask of 2024; made when first asked for."""
     folder = tmp_path_factory.mktemp("images") / "old"
     subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True, timeout=120)
     install = [str(folder / "bin/python"), "-m", "pip", "install", "-q", "--disable-pip-version-check", *OLD_DASK]
@@ -104,7 +104,7 @@ def old_image(virtual_node: VirtualNode, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture(scope="session")
 def virtual_node(kubernetes: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[VirtualNode]:
-    """A virtual node (``standard_node``), on which every pod must obey the contract of interLink's plugins."""
+    """A virtual node (``standard_node`` says what it has), on which every pod must obey the contract of interLink's plugins."""
     with running_node(standard_node(kubernetes, tmp_path_factory.mktemp("site") / "vk")) as node:
         yield node
         assert not node.violations(), "pods broke the contract of interLink's plugins"

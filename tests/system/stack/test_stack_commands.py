@@ -5,19 +5,26 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 import pytest
 
+from jupyter_offload.backends.kubernetes.options import read_options
+from jupyter_offload.keeper.site_files import read_site_file
 from tests.stack.golang import USUAL_PLACE, CannotBuild, GoModule, go_command
-from tests.stack.kubernetes.client import connect
-from tests.stack.kubernetes.programs import MODULE, built
+from tests.stack.interlink.node import until
+from tests.stack.interlink.site import Site
+from tests.stack.kubernetes.access import connect
+from tests.stack.kubernetes.programs import MODULE
 from tests.stack.processes import DidNotStart, Processes
+from tests.stack.whole import built
 
 ROOT = Path(__file__).parents[3]
 
@@ -25,7 +32,7 @@ ROOT = Path(__file__).parents[3]
 def stack(action: str, folder: Path) -> str:
     done = subprocess.run(
         [sys.executable, "-m", "tests.stack", action, "kubernetes", "--folder", str(folder)],
-        cwd=ROOT, capture_output=True, text=True, timeout=150, check=False,
+        cwd=ROOT, capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -44,11 +51,11 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 
 
 def of(folder: Path) -> list[psutil.Process]:
-    """Return the living processes whose working directory is the folder."""
+    """Return the living processes whose working directory is below the folder."""
     found = []
     for process in psutil.process_iter():
         try:
-            if process.cwd() == str(folder):
+            if Path(process.cwd()).is_relative_to(folder):
                 found.append(process)
         except psutil.Error:
             continue
@@ -62,31 +69,73 @@ def lives(process: psutil.Process) -> bool:
         return False
 
 
-def test_up_twice_is_up_once_and_down_leaves_nothing(folder: Path) -> None:
+PARTS = ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "interlink", "virtual-kubelet"]
+
+
+def names(folder: Path) -> list[str]:
+    """Return the names of the programs that run in a folder, without the site's plugin."""
+    return sorted(p.name() for p in of(folder) if not p.name().startswith("python"))
+
+
+def test_up_is_all_that_a_client_needs_again_the_same_and_down_leaves_nothing(folder: Path) -> None:
     first = up(folder)
-    assert first["env"] == {"KUBECONFIG": first["kubeconfig"]}
     processes = of(folder)
-    assert {p.name() for p in processes} == {"etcd", "kube-apiserver"}
+    assert names(folder) == sorted(PARTS)
     assert up(folder) == first
     assert sorted(p.pid for p in of(folder)) == sorted(p.pid for p in processes)
     listening = [c.laddr for p in processes for c in p.net_connections() if c.status == psutil.CONN_LISTEN]
-    assert [f"https://{at.ip}:{at.port}" for at in listening] == [first["url"]]
+    assert {at.ip for at in listening} == {"127.0.0.1"}
 
+    job = a_user_runs_a_pod(first)
+    assert lives(job)
+    assert_sites_can_be_used(first)
     stack("down", folder)
-    assert not any(lives(p) for p in processes)
+    assert not any(lives(p) for p in [*processes, job])
     assert not folder.exists()
     stack("down", folder)
 
 
+def a_user_runs_a_pod(answer: dict[str, Any]) -> psutil.Process:
+    """Run a pod with what ``up`` said and nothing else; return its process."""
+    config = json.loads(Path(answer["env"]["KUBECONFIG"]).read_text())
+    headers = {"Authorization": f"Bearer {config['users'][0]['user']['token']}"}
+    context = ssl.create_default_context(cafile=answer["ca_file"])
+    container = {"name": "main", "image": "good", "command": ["python3", "-c", "import time; time.sleep(3600)"]}
+    pod = {"metadata": {"name": "job"}, "spec": {
+        "nodeSelector": {"kubernetes.io/hostname": answer["virtual_site"]}, "tolerations": [{"operator": "Exists"}],
+        "automountServiceAccountToken": False, "restartPolicy": "Never", "containers": [container],
+    }}  # fmt: skip
+    with httpx.Client(base_url=answer["url"], verify=context, headers=headers, trust_env=False) as user:
+        user.post(f"/api/v1/namespaces/{answer['namespace']}/pods", json=pod).raise_for_status()
+        assert user.get("/api/v1/namespaces/elsewhere/pods").status_code == 403
+        assert user.get("/api/v1/nodes").status_code == 200
+    site = Site(Path(answer["admin_kubeconfig"]).parents[1] / answer["virtual_site"])
+    pid = until(lambda: [j["pid"] for j in site.jobs() if j["pid"]])[0]
+    return psutil.Process(pid)
+
+
+def assert_sites_can_be_used(answer: dict[str, Any]) -> None:
+    """``jupyter offload`` finds them by the variables alone, and what a file says is right."""
+    found = {path.stem: read_site_file(path) for path in Path(answer["site_files"]).iterdir()}
+    assert set(found) == {"virtual-nodes", answer["virtual_site"]}
+    for site in found.values():
+        assert site.problems == []
+        assert site.definition is not None
+        read_options(site.definition)
+    assert Path(answer["site_files"]) == Path(answer["env"]["JUPYTER_CONFIG_PATH"]) / "offload" / "sites"
+
+
 def test_up_mends_what_half_runs(folder: Path) -> None:
     up(folder)
-    victim = next(p for p in of(folder) if p.name() == "kube-apiserver")
-    victim.kill()
-    psutil.wait_procs([victim], timeout=10)
+    victims = [p for p in of(folder) if p.name() in ("kube-apiserver", "interlink")]
+    for victim in victims:
+        victim.kill()
+    psutil.wait_procs(victims, timeout=10)
     answer = up(folder)
-    with connect(folder) as admin:
-        assert admin.get(f"/api/v1/namespaces/{answer['namespace']}").status_code == 200
-    assert sorted(p.name() for p in of(folder)) == ["etcd", "kube-apiserver"]
+    assert names(folder) == sorted(PARTS)
+    with connect(folder / "control-plane") as admin:
+        node = admin.get(f"/api/v1/nodes/{answer['virtual_site']}").json()
+    assert [c["status"] for c in node["status"]["conditions"] if c["type"] == "Ready"] == ["True"]
 
 
 def test_what_ends_at_once_shows_its_log(tmp_path: Path) -> None:

@@ -33,12 +33,12 @@ def test_a_queue_says_why_until_there_is_room(pods: SmallPods) -> None:
 
 
 def test_too_few_gpus_keep_a_pod_in_the_queue(pods: SmallPods) -> None:
-    pods.node.misbehave(gpus_free=1)
-    one, two = pods.asleep(gpus=1), pods.run("import time; time.sleep(3600)", gpus=1)
-    assert "PENDING (Resources) for nvidia.com/gpu" in two.until("waiting")["message"]
-    assert one.jobs("running")
+    pods.node.misbehave(gpus_free=0)
+    without, needing = pods.asleep(), pods.run("import time; time.sleep(3600)", gpus=1)
+    assert "PENDING (Resources) for nvidia.com/gpu" in needing.until("waiting")["message"]
+    assert without.jobs("running")
     pods.node.behave()
-    two.until("running")
+    needing.until("running")
 
 
 def test_a_lost_deletion_leaves_the_job_although_the_pod_is_gone(pods: SmallPods) -> None:
@@ -134,12 +134,20 @@ def test_a_ping_says_zero_or_anything(pods: SmallPods, virtual_node: VirtualNode
     until(lambda: said() == "PARTITION AVAIL", timeout_s=90)
 
 
-def test_a_silent_site_makes_its_node_not_ready_and_hears_again(pods: SmallPods, virtual_node: VirtualNode) -> None:
-    pod = pods.asleep()
-    with virtual_node.misbehaving(silent=True):
-        until(lambda: virtual_node.condition() != "True", timeout_s=240)
-        assert pod.jobs("running")
-    virtual_node.until_ready()
+def test_a_silent_site_takes_what_it_is_asked_and_answers_later(pods: SmallPods) -> None:
+    ends = pods.asleep()
+    ends.until("running")
+    with pods.node.misbehaving(silent=True):
+        new = pods.run("print('late')")
+        uid = new.object()["metadata"]["uid"]
+        until(lambda: [r for r in pods.node.requests("/create") if r["uid"] == uid])
+        pods.node.end_job(ends.name)
+        asked = len(pods.node.requests("/status"))
+        until(lambda: len(pods.node.requests("/status")) > asked)
+        assert [r for r in pods.node.requests("/created") if r["uid"] == uid] == []
+        assert (new.job_id, ends.state.keys()) == (None, {"running"})
+    assert new.until("terminated")["exitCode"] == 0
+    assert ends.until("terminated")["exitCode"] == 137
 
 
 def test_a_pod_that_breaks_the_contract_is_written_down(pods: SmallPods, virtual_node: VirtualNode) -> None:
