@@ -56,7 +56,8 @@ class OwnSchedulers:
         """
 
         async def save(handle: Handle) -> None:
-            await self.submitted(record, workers, handle=handle)
+            # adaptive scaling is asked for once the cluster is there
+            await self.submitted(record, workers, handle=handle, site_adaptive=None)
 
         await asyncio.to_thread(folders.make_for_own_scheduler, record)
         async with asyncio.timeout(SITE_TIMEOUT_S):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import pytest
+import distributed
+import psutil
 
+from jupyter_offload.api.models import KeeperHealth
 from tests.stack.dask_operator import DaskOperator
 
 from .conftest import Desk
@@ -83,10 +85,6 @@ def test_an_operator_that_is_away(desk: Desk, operator: DaskOperator) -> None:
 
 
 def test_a_keeper_that_is_killed_takes_its_clusters_up_again(desk: Desk, operator: DaskOperator) -> None:
-    import psutil
-
-    from jupyter_offload.api.models import KeeperHealth
-
     desk.new("long", workers=1)
     desk.connected("long", 1)
     keeper = psutil.Process(desk.client.call("health", KeeperHealth).pid)
@@ -99,11 +97,8 @@ def test_a_keeper_that_is_killed_takes_its_clusters_up_again(desk: Desk, operato
     assert desk.left() == {}
 
 
-@pytest.mark.parametrize("bounds", [(1, 3)])
-def test_adaptive_is_the_operators(desk: Desk, operator: DaskOperator, bounds: tuple[int, int]) -> None:
-    import distributed
-
-    desk.new("adapts", workers=1, adaptive={"minimum": bounds[0], "maximum": bounds[1]})
+def test_adaptive_is_the_operators(desk: Desk, operator: DaskOperator) -> None:
+    desk.new("adapts", workers=1, adaptive={"minimum": 1, "maximum": 3})
     desk.connected("adapts", 1)
     desk.node.until(lambda: desk.left().get("daskautoscalers"))
     with distributed.Client(desk.connection("adapts").scheduler_address, timeout=20) as client:
