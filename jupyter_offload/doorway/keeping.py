@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import time
 
 import httpx
 
@@ -15,8 +14,6 @@ from .placing import Attempt, Place
 log = logging.getLogger(__name__)
 #: How long a request waits for a pod before it is told how far it is.
 PATIENCE_S = 10.0
-#: A failure younger than this is told again instead of tried again.
-FRESH_S = 3.0
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout)
 
 
@@ -31,13 +28,12 @@ class Keeping:
         self.present: Place | None = None
         self._attempt: Attempt | None = None
         self._task: asyncio.Task[Place] | None = None
-        self._failure: tuple[float, OffloadError] | None = None
+        self._failure: OffloadError | None = None
         self._closing: set[asyncio.Task[None]] = set()
 
     def begin(self) -> None:
         """See to it that there is a place, or soon will be, or that it is known why not."""
-        fresh = self._failure is not None and time.monotonic() - self._failure[0] < FRESH_S
-        if self.present is None and self._task is None and not fresh:
+        if self.present is None and self._task is None:
             self._attempt = Attempt()
             self._task = asyncio.create_task(self._attempt.place())
             self._task.add_done_callback(self._over)
@@ -55,7 +51,7 @@ class Keeping:
             log.error("placing failed", exc_info=error)
             error = Unavailable(ProblemCode.internal, f"The doorway failed: {type(error).__name__}: {error}.")
         log.warning("%s", error)
-        self._failure = (time.monotonic(), error)
+        self._failure = error
 
     def now(self) -> Place:
         """Return the place without waiting.
@@ -72,7 +68,7 @@ class Keeping:
                 ProblemCode.keeper_unreachable, message, hint=self._attempt.hint or "Try again in a few seconds."
             )
         if self._failure is not None:
-            raise self._failure[1]
+            raise self._failure
         raise Unavailable(ProblemCode.keeper_unreachable, "The keeper's pod has ended; the next request makes another.")
 
     async def place(self) -> Place:
