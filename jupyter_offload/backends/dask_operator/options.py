@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from ...api.models import Bytes, FieldProblem, Model, Seconds, SiteDefinition
 from ...api.problems import BadInput, ProblemCode
 from ..kubernetes.option_mistakes import problem_of
-from ..kubernetes.options import Keys, Toleration, _kubeconfig, _namespace
+from ..kubernetes.options import Keys, Kubeconfig, Namespace, Toleration
 
 Patience = Annotated[Seconds, Field(ge=1)]
 
@@ -25,11 +25,11 @@ class OperatorDeadlines(Model):
 class DaskOperatorOptions(Model):
     """``options`` of a site with the backend ``dask-operator``; all have defaults."""
 
-    kubeconfig: Annotated[str, AfterValidator(_kubeconfig)] | None = Field(
+    kubeconfig: Kubeconfig | None = Field(
         default=None, description="path; null = the account of this pod if there is one, else the user's own kubeconfig"
     )
     context: str | None = Field(default=None, description="of the kubeconfig; null = its current one")
-    namespace: Annotated[str, AfterValidator(_namespace)] | None = Field(
+    namespace: Namespace | None = Field(
         default=None, description="where the clusters are; null = that of the account"
     )
     adopt: bool = Field(

@@ -64,6 +64,8 @@ def _node(name: str) -> str:
 
 Key = Annotated[str, AfterValidator(_key)]
 Keys = dict[Key, str]
+Kubeconfig = Annotated[str, AfterValidator(_kubeconfig)]
+Namespace = Annotated[str, AfterValidator(_namespace)]
 Patience = Annotated[Seconds, Field(ge=1)]
 
 
@@ -126,11 +128,11 @@ class KubernetesOptions(Model):
     discover: Literal["virtual-nodes"] | None = Field(
         default=None, description="a site for each virtual node of the cluster, named after it"
     )
-    kubeconfig: Annotated[str, AfterValidator(_kubeconfig)] | None = Field(
+    kubeconfig: Kubeconfig | None = Field(
         default=None, description="path; null = the account of this pod if there is one, else the user's own kubeconfig"
     )
     context: str | None = Field(default=None, description="of the kubeconfig; null = its current one")
-    namespace: Annotated[str, AfterValidator(_namespace)] | None = Field(
+    namespace: Namespace | None = Field(
         default=None, description="where the pods are; null = that of the account"
     )
     annotations: Keys = Field(default={}, description="of every pod; some are run as shell at the site")
