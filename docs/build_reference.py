@@ -16,6 +16,7 @@ from jupyter_offload.api import openapi
 from jupyter_offload.api.routes import PREFIX, ROUTES, Route
 from jupyter_offload.backends.dask_operator.options import DaskOperatorOptions
 from jupyter_offload.backends.kubernetes.options import KubernetesOptions
+from jupyter_offload.doorway.settings import Placement
 from jupyter_offload.keeper.relay.settings import RelayFile
 from jupyter_offload.relay.hub.config import RelayConfig
 
@@ -149,7 +150,7 @@ def pages() -> dict[Path, str]:
     document = openapi.document()
     schemas = document["components"]["schemas"]
     others: dict[str, Any] = {}
-    for model in (RelayFile, RelayConfig, KubernetesOptions, DaskOperatorOptions):
+    for model in (RelayFile, RelayConfig, KubernetesOptions, DaskOperatorOptions, Placement):
         schema = model.model_json_schema()
         others |= {model.__name__: schema, **schema["$defs"]}
     made = {REFERENCE / "http-api.md": http_api(document)}
