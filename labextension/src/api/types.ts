@@ -3,6 +3,7 @@ import type { components } from './schema.gen';
 type Schemas = components['schemas'];
 
 export type Accelerator = Schemas['Accelerator'];
+export type AcceleratorCapacity = Schemas['AcceleratorCapacity'];
 export type Adaptive = Schemas['Adaptive'];
 export type Capacity = Schemas['Capacity'];
 export type Cluster = Schemas['Cluster'];
@@ -31,6 +32,7 @@ export type Site = Schemas['Site'];
 export type TimelineEntry = Schemas['TimelineEntry'];
 export type Usage = Schemas['Usage'];
 export type Worker = Schemas['Worker'];
+export type WorkerStage = Schemas['WorkerStage'];
 
 /** What a person asks for: only the name is needed, and sizes may be text such as "4 GiB" (the keeper reads it). */
 export type ClusterSpecInput = Pick<ClusterSpec, 'name'> &

@@ -28,15 +28,13 @@ function connect(route: Route): string[] {
     '',
     `connection = json.loads(Path(${pythonString(route.connectionFile)}).read_text())`,
     'tls = connection["tls"]',
-    'client = Client(',
-    '    connection["scheduler_address"],',
-    '    security=Security(',
-    '        tls_ca_file=tls["ca_file"],',
-    '        tls_client_cert=tls["cert_file"],',
-    '        tls_client_key=tls["key_file"],',
-    '        require_encryption=True,',
-    '    ),',
-    ')'
+    'security = tls and Security(',
+    '    tls_ca_file=tls["ca_file"],',
+    '    tls_client_cert=tls["cert_file"],',
+    '    tls_client_key=tls["key_file"],',
+    '    require_encryption=True,',
+    ')',
+    'client = Client(connection["scheduler_address"], security=security)'
   ];
 }
 

@@ -14,6 +14,7 @@ function fullSpec(spec: ClusterSpecInput): ClusterSpec {
     adaptive: null,
     cores: null,
     environment: null,
+    image: null,
     idle_timeout_s: null,
     lifetime_s: null,
     env: {},
@@ -84,6 +85,9 @@ export function askedCluster(
     idle_since: null,
     ends_with_server: false,
     connectable: false,
-    dashboard: false
+    dashboard: false,
+    encrypted: site?.encrypted ?? true,
+    adopted: false,
+    left_at_site: []
   };
 }

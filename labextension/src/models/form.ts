@@ -17,6 +17,8 @@ export interface IClusterForm {
   isAdaptive: boolean;
   minimum: string;
   maximum: string;
+  /** Name of one of the site's images; empty = its first one. */
+  image: string;
   /** Name of an environment; empty = the default one. */
   environment: string;
   /** Seconds, or empty = as the profile says. */
@@ -40,8 +42,10 @@ export function findProfile(site: Site | undefined, name: string): Profile | und
   return site?.profiles.find(it => it.name === name) ?? defaultProfile(site);
 }
 
+/** The site's default where it can be had, else the first that can. */
 export function defaultProfile(site: Site | undefined): Profile | undefined {
-  return site?.profiles.find(it => it.name === site.default_profile) ?? site?.profiles[0];
+  const had = site?.profiles.filter(it => site.unavailable[it.name] === undefined) ?? [];
+  return had.find(it => it.name === site?.default_profile) ?? had[0] ?? site?.profiles[0];
 }
 
 /** Whether a cluster can be asked for at a site; "unknown" health may be tried. */
@@ -71,6 +75,7 @@ export function startForm(
     isAdaptive: false,
     minimum: '0',
     maximum: '8',
+    image: '',
     environment: '',
     idleTimeout,
     lifetime: '',
@@ -138,6 +143,7 @@ export function formOf(spec: Partial<ClusterSpec>): Partial<IClusterForm> {
       form.maximum = String(adaptive.maximum);
     }
   }
+  if (spec.image !== undefined) form.image = spec.image ?? '';
   if (spec.environment !== undefined) form.environment = spec.environment ?? '';
   if (spec.idle_timeout_s !== undefined) form.idleTimeout = text(spec.idle_timeout_s);
   if (spec.lifetime_s !== undefined) form.lifetime = text(spec.lifetime_s);
@@ -177,6 +183,9 @@ export function specOf(form: IClusterForm): ClusterSpecInput {
     workers: Number(form.isAdaptive ? form.minimum : form.workers),
     environment: form.environment || null
   };
+  if (form.image) {
+    spec.image = form.image;
+  }
   if (form.isAdaptive) {
     spec.adaptive = { minimum: Number(form.minimum), maximum: Number(form.maximum) };
   }
@@ -241,6 +250,10 @@ export function checkForm(
   if (!site || !profile) {
     messages.site = trans.__('Choose a site.');
     return messages;
+  }
+  const unavailable = site.unavailable[profile.name];
+  if (unavailable !== undefined) {
+    messages.profile = unavailable;
   }
   const most = profile.maximum_workers;
   const put = (field: string, message: string | null) => {

@@ -50,6 +50,12 @@ export class NewClusterState extends FormState<IClusterForm, Cluster> {
     return this.sites.find(it => it.name === this.form.site);
   }
 
+  /** The most workers that the form asks for. */
+  get workersWanted(): number {
+    const { form } = this;
+    return Number(form.isAdaptive ? form.maximum : form.workers) || 0;
+  }
+
   get profile(): Profile | undefined {
     return findProfile(this.site, this.form.profile);
   }
@@ -83,7 +89,10 @@ export class NewClusterState extends FormState<IClusterForm, Cluster> {
   setSite(name: string): void {
     const site = this.sites.find(it => it.name === name);
     const fits = site?.profiles.some(it => it.name === this.form.profile);
-    this.set(withProfile({ ...this.form, site: name }, site, fits ? this.form.profile : ''));
+    const image = site?.images.some(it => it.name === this.form.image) ? this.form.image : '';
+    this.set(
+      withProfile({ ...this.form, site: name, image }, site, fits ? this.form.profile : '')
+    );
   }
 
   setProfile(name: string): void {

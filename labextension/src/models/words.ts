@@ -1,5 +1,12 @@
 import type { TranslationBundle } from '@jupyterlab/translation';
-import type { Accelerator, Cluster, Phase, Profile, Site } from '../api/types';
+import type {
+  Accelerator,
+  AcceleratorCapacity,
+  Cluster,
+  Phase,
+  Profile,
+  Site
+} from '../api/types';
 import { exactTime, formatBytes, formatDuration, secondsBetween } from './quantities';
 
 /** A sentence fragment and what its tooltip says. */
@@ -101,18 +108,8 @@ export function endWords(cluster: Cluster, now: Date, trans: TranslationBundle):
  * at the moment, which is another thing than not being given to anybody: it says "idle".
  */
 export function capacityWords(site: Site, trans: TranslationBundle): string {
-  const { cores_total, cores_free, accelerators } = site.capacity;
+  const { cores_total, cores_free } = site.capacity;
   const parts: string[] = [];
-  for (const it of accelerators) {
-    const name = it.model || it.resource;
-    parts.push(
-      it.free === null
-        ? trans.__('%1: free number unknown', name)
-        : it.total === null
-          ? trans.__('%1: %2 free', name, it.free)
-          : trans.__('%1: %2 of %3 free', name, it.free, it.total)
-    );
-  }
   if (cores_free !== null && cores_total !== null) {
     parts.push(
       isMeasured(site)
@@ -124,7 +121,62 @@ export function capacityWords(site: Site, trans: TranslationBundle): string {
   } else if (cores_total !== null) {
     parts.push(trans.__('%1 cores, free number unknown', cores_total));
   }
+  if (parts.length && site.capacity.source === 'nominal') {
+    parts.push(trans.__('as its operator declared'));
+  }
   return parts.length ? parts.join(' · ') : trans.__('capacity unknown');
+}
+
+/** How many of an accelerator are free, such as "A100 9 of 12 free"; what nobody reports is unknown, never 0. */
+export function acceleratorFree(it: AcceleratorCapacity, trans: TranslationBundle): IWords {
+  const name = it.title || it.model || it.resource;
+  if (it.free !== null && it.total !== null) {
+    return { text: trans.__('%1 %2 of %3 free', name, it.free, it.total), title: it.resource };
+  }
+  if (it.free !== null) {
+    return { text: trans.__('%1 %2 free', name, it.free), title: it.resource };
+  }
+  const title = trans.__('%1: the site does not tell how many are free.', it.resource);
+  return it.total !== null
+    ? { text: trans.__('%1 × %2, free unknown', it.total, name), title }
+    : { text: trans.__('%1, number unknown', name), title };
+}
+
+/** That fewer accelerators are free than the workers asked for need; null when there is enough, or nobody knows. */
+export function shortageWords(
+  site: Site,
+  profile: Profile,
+  workers: number,
+  trans: TranslationBundle
+): string | null {
+  for (const wanted of profile.accelerators) {
+    const there = site.capacity.accelerators.find(
+      it =>
+        it.resource === wanted.resource &&
+        (!wanted.model || !it.model || it.model === wanted.model)
+    );
+    const need = wanted.count * workers;
+    if (there && there.free !== null && need > there.free) {
+      return trans.__(
+        '%1 workers need %2 × %3; %4 free now, so that some will wait.',
+        workers,
+        need,
+        there.title || wanted.model || wanted.resource,
+        there.free
+      );
+    }
+  }
+  return null;
+}
+
+/** How long ago a remote site was heard; null where that is not known. */
+export function heardWords(site: Site, now: Date, trans: TranslationBundle): IWords | null {
+  const at = site.health.last_heard_at;
+  if (at === null) {
+    return null;
+  }
+  const ago = formatDuration(secondsBetween(at, now), trans);
+  return { text: trans.__('last heard %1 ago', ago), title: exactTime(at, trans) };
 }
 
 function isMeasured(site: Site): boolean {
@@ -142,13 +194,12 @@ export function siteWords(site: Site, now: Date, trans: TranslationBundle): IWor
     };
   }
   if (health.state === 'unknown') {
-    const ago = health.checked_at
-      ? trans.__(
-          'last heard %1 ago',
-          formatDuration(secondsBetween(health.checked_at, now), trans)
-        )
-      : trans.__('not heard yet');
-    return { text: ago, title: (health.message || trans.__('Nobody could look.')) + hint };
+    const ago = heardWords(site, now, trans)?.text ?? trans.__('not heard yet');
+    const head = splitMessage(health.message).head;
+    return {
+      text: head || ago,
+      title: (health.message || trans.__('Nobody could look.')) + hint
+    };
   }
   const { cores_free, memory_free_bytes, memory_total_bytes } = site.capacity;
   const parts = [site.description || site.title];

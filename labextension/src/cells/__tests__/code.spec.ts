@@ -35,6 +35,7 @@ describe('text of the client cell', () => {
     expect(text).not.toContain('jupyter_offload');
     expect(text).toContain('Path("/data/x/connection.json")');
     expect(text).toContain('require_encryption=True');
+    expect(text).toContain('security = tls and Security('); // a cluster that is not encrypted has no TLS files
     expect(text.split('\n').at(-1)).toBe('client');
   });
 

@@ -24,6 +24,7 @@ export function cluster(
       cores: null,
       memory_bytes: null,
       environment: null,
+      image: null,
       idle_timeout_s: null,
       lifetime_s: null,
       env: {},
@@ -67,6 +68,9 @@ export function cluster(
     ends_with_server: false,
     connectable: isRunning,
     dashboard: isRunning,
+    encrypted: true,
+    adopted: false,
+    left_at_site: [],
     ...more
   } as Cluster;
 }

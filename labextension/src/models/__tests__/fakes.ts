@@ -37,13 +37,24 @@ export function site(name: string, more: Partial<Site> = {}): Site {
     ],
     default_profile: 'small',
     maximum_clusters: 20,
-    health: { state: 'healthy', message: '', hint: null, checked_at: null },
+    images: [],
+    architectures: [],
+    unavailable: {},
+    encrypted: true,
+    health: {
+      state: 'healthy',
+      message: '',
+      hint: null,
+      checked_at: null,
+      last_heard_at: null
+    },
     capacity: {
       cores_total: 16,
       cores_free: 14,
       memory_total_bytes: null,
       memory_free_bytes: null,
       accelerators: [],
+      source: 'measured',
       expected_start_s: 0.4
     },
     ...more

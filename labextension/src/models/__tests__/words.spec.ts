@@ -2,8 +2,10 @@ import { describe, expect, it } from 'vitest';
 import { News } from '../news';
 import { exactBytes, formatBytes, formatBytesOf, formatDuration } from '../quantities';
 import {
+  acceleratorFree,
   arrivedWords,
   endWords,
+  heardWords,
   placeWords,
   readyWords,
   siteWords,
@@ -65,10 +67,16 @@ describe('words', () => {
       state: 'unknown' as const,
       message: 'No answer.',
       hint: 'Wait.',
-      checked_at: '2026-11-21T11:56:00Z'
+      checked_at: '2026-11-21T11:59:59Z',
+      last_heard_at: '2026-11-21T11:56:00Z'
     };
-    const words = siteWords(site('cnaf', { health }), now, trans);
-    expect(words).toEqual({ text: 'last heard 4 min ago', title: 'No answer. Wait.' });
+    const cnaf = site('cnaf', { health });
+    expect(siteWords(cnaf, now, trans)).toEqual({
+      text: 'No answer.',
+      title: 'No answer. Wait.'
+    });
+    expect(heardWords(cnaf, now, trans)?.text).toBe('last heard 4 min ago');
+    expect(heardWords(site('local'), now, trans)).toBeNull();
   });
 
   it('calls what it measured idle, and what was not given away free', () => {
@@ -100,7 +108,14 @@ describe('words', () => {
 
   it('shows unknown numbers as unknown', () => {
     const { capacity } = site('x');
-    const gpu = { resource: 'nvidia.com/gpu', model: 'A100', total: 40, free: null };
+    const gpu = {
+      resource: 'nvidia.com/gpu',
+      model: 'A100',
+      kind: 'gpu' as const,
+      title: 'A100',
+      total: 40 as number | null,
+      free: null as number | null
+    };
     const unknown = site('x', {
       capacity: {
         ...capacity,
@@ -110,7 +125,10 @@ describe('words', () => {
         expected_start_s: null
       }
     });
-    expect(siteWords(unknown, now, trans).text).toBe('A100: free number unknown');
+    expect(siteWords(unknown, now, trans).text).toBe('capacity unknown');
+    expect(acceleratorFree(gpu, trans).text).toBe('40 × A100, free unknown');
+    expect(acceleratorFree({ ...gpu, total: null }, trans).text).toBe('A100, number unknown');
+    expect(acceleratorFree({ ...gpu, free: 0 }, trans).text).toBe('A100 0 of 40 free');
     expect(readyWords(unknown, trans)).toBe('time to ready unknown');
     expect(readyWords(site('x'), trans)).toBe('ready in < 1 s');
   });

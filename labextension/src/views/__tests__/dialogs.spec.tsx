@@ -88,7 +88,8 @@ describe('the New-cluster dialog', () => {
         state: 'unhealthy' as const,
         message: 'Draining.',
         hint: null,
-        checked_at: null
+        checked_at: null,
+        last_heard_at: null
       };
       client.sites = [site('local'), site('cnaf', { health })];
     });

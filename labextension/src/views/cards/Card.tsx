@@ -18,6 +18,7 @@ import { Timeline, type TimelineReader } from '../timeline/Timeline';
 import type { ICardActions } from './actions';
 import { CardButtons } from './CardButtons';
 import { Meter } from './Meter';
+import { Waiting, WorkerTable } from './Workers';
 
 /** Entries of the timeline that fit a card; the view of its own has all. */
 const CARD_ENTRIES = 5;
@@ -61,6 +62,14 @@ export const Card = memo(function Card(props: ICardProps): JSX.Element {
           {cluster.name}
         </button>
         <span className="jp-Offload-phase">{phaseWord(cluster.phase, trans)}</span>
+        {!cluster.encrypted && (
+          <span
+            className="jp-Offload-chip jp-mod-warn"
+            title={trans.__('Clients, scheduler and workers talk without TLS.')}
+          >
+            {trans.__('not encrypted')}
+          </span>
+        )}
         <span className="jp-Offload-space" />
         <Since cluster={cluster} now={now} />
       </div>
@@ -69,6 +78,7 @@ export const Card = memo(function Card(props: ICardProps): JSX.Element {
       ) : (
         <Present cluster={cluster} now={now} actions={actions} />
       )}
+      {!isFinished(cluster) && <WorkerTable cluster={cluster} now={now} />}
       <History {...props} now={now} />
       <CardButtons cluster={cluster} actions={actions} />
     </li>
@@ -100,6 +110,7 @@ function Outcome({ cluster }: { cluster: Cluster }): JSX.Element {
   const trans = useTrans();
   const { message, hint } = cluster.reason;
   const left = cluster.workers.connected + cluster.workers.starting;
+  const atSite = cluster.left_at_site;
   return (
     <>
       <div className={cluster.phase === 'failed' ? 'jp-Offload-fault' : 'jp-Offload-dim'}>
@@ -107,13 +118,15 @@ function Outcome({ cluster }: { cluster: Cluster }): JSX.Element {
       </div>
       <p className="jp-Offload-dim">
         {hint ? `${hint} ` : ''}
-        {left === 0
-          ? trans.__('Nothing of it is left running.')
-          : trans._n(
-              '%1 worker is still being cleared away.',
-              '%1 workers are still being cleared away.',
-              left
-            )}
+        {atSite.length > 0
+          ? trans.__('Still being deleted at the site: %1.', atSite.join('; '))
+          : left === 0
+            ? trans.__('Nothing of it is left running.')
+            : trans._n(
+                '%1 worker is still being cleared away.',
+                '%1 workers are still being cleared away.',
+                left
+              )}
       </p>
       <p className="jp-Offload-dim">{placeWords(cluster, trans)}</p>
     </>
@@ -144,6 +157,7 @@ function Present({ cluster, now, actions }: IPresentProps): JSX.Element {
           <Message text={reason.message} hint={reason.hint} />
         </div>
       )}
+      <Waiting cluster={cluster} now={now} />
       {cluster.phase === 'running' && <Busy cluster={cluster} />}
       {cluster.phase === 'running' && <Ending cluster={cluster} now={now} actions={actions} />}
       {cluster.ends_with_server && (

@@ -4,16 +4,14 @@ import type { Cluster } from '../../api/types';
 import { formatDuration } from '../../models/quantities';
 import { durationWords, IDLE_CHOICES_S, LIFETIME_CHOICES_S } from '../../models/form';
 import type { NewClusterState } from '../../models/newCluster';
-import { profileWords } from '../../models/words';
 import { useTrans } from '../shared/context';
 import { useSignal } from '../shared/hooks';
 import { EnvironmentField } from './EnvironmentField';
 import { Field, TextInput } from './Field';
 import { showForm } from './FormDialog';
+import { ImageField, ProfileField } from './ProfileField';
 import { SiteCards } from './SiteCards';
 import { WorkersFields } from './WorkersFields';
-
-const OWN_SIZE = '\u0000own';
 
 interface INewClusterProps {
   state: NewClusterState;
@@ -78,6 +76,7 @@ export function NewCluster({ state, kernel }: INewClusterProps): JSX.Element {
           limit={profile?.maximum_workers ?? 1}
           onChange={patch => state.set(patch)}
         />
+        <ImageField state={state} />
         <EnvironmentField
           environments={state.environments}
           chosen={form.environment}
@@ -97,36 +96,10 @@ export function NewCluster({ state, kernel }: INewClusterProps): JSX.Element {
 /** Worker size: a profile of the site, or an own size within its limits. */
 function WorkerFields({ state }: { state: NewClusterState }): JSX.Element {
   const trans = useTrans();
-  const { form, messages, site, profile } = state;
-  const note =
-    profile?.walltime_s != null
-      ? trans.__(
-          'The site ends each worker after %1.',
-          formatDuration(profile.walltime_s, trans)
-        )
-      : undefined;
+  const { form, messages, profile } = state;
   return (
     <>
-      <Field label={trans.__('Worker')} message={messages.profile} note={note}>
-        {tie => (
-          <HTMLSelect
-            {...tie}
-            value={form.hasOwnSize ? OWN_SIZE : (profile?.name ?? '')}
-            onChange={event =>
-              event.target.value === OWN_SIZE
-                ? state.set({ hasOwnSize: true })
-                : state.setProfile(event.target.value)
-            }
-          >
-            {(site?.profiles ?? []).map(it => (
-              <option key={it.name} value={it.name}>
-                {`${it.title || it.name}: ${profileWords(it, trans)}`}
-              </option>
-            ))}
-            <option value={OWN_SIZE}>{trans.__('Own size…')}</option>
-          </HTMLSelect>
-        )}
-      </Field>
+      <ProfileField state={state} />
       {form.hasOwnSize && (
         <>
           <Field

@@ -4,6 +4,7 @@ import { isUsable } from '../../models/form';
 import { readyWords, siteWords } from '../../models/words';
 import { useTrans } from '../shared/context';
 import { useNow } from '../shared/hooks';
+import { SiteFacts } from '../sites/SiteFacts';
 
 interface ISiteCardsProps {
   sites: readonly Site[];
@@ -18,7 +19,7 @@ interface ISiteCardsProps {
 export function SiteCards(props: ISiteCardsProps): JSX.Element {
   const { sites, isKnown, chosen, message, onChoose } = props;
   const trans = useTrans();
-  const now = useNow(30_000);
+  const now = useNow(5000); // it counts seconds since a site was heard
   const group = useId();
   return (
     <fieldset className="jp-Offload-where">
@@ -44,7 +45,11 @@ export function SiteCards(props: ISiteCardsProps): JSX.Element {
               >
                 {readyWords(site, trans)}
               </span>
-              <span className="jp-Offload-dim jp-Offload-siteWords">{words.text}</span>
+              <span className="jp-Offload-dim jp-Offload-siteWords">
+                {words.text}
+                {!isUsable(site) && site.health.hint ? ` ${site.health.hint}` : ''}
+              </span>
+              <SiteFacts site={site} now={now} />
             </label>
           );
         })}

@@ -2,6 +2,7 @@ import type { Site } from '../../api/types';
 import { siteWords } from '../../models/words';
 import { useTrans } from '../shared/context';
 import { useNow } from '../shared/hooks';
+import { SiteFacts } from './SiteFacts';
 
 interface ISiteListProps {
   sites: readonly Site[];
@@ -12,7 +13,7 @@ interface ISiteListProps {
 /** All sites with health and what is free, in words. */
 export function SiteList({ sites, onPick }: ISiteListProps): JSX.Element {
   const trans = useTrans();
-  const now = useNow(30_000);
+  const now = useNow(5000); // it counts seconds since a site was heard
   return (
     <ul className="jp-Offload-sites" aria-label={trans.__('Sites')}>
       {sites.map(site => (
@@ -51,6 +52,13 @@ function SiteRow({ site, now, onPick }: ISiteRowProps): JSX.Element {
       <span className="jp-Offload-dim" title={words.title}>
         {words.text}
       </span>
+      <SiteFacts site={site} now={now} />
+      {site.health.state !== 'healthy' && site.health.hint && (
+        <details className="jp-Offload-siteWhy">
+          <summary>{trans.__('Why?')}</summary>
+          {`${site.health.message} ${site.health.hint}`}
+        </details>
+      )}
     </li>
   );
 }

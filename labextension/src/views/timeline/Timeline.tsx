@@ -98,7 +98,13 @@ export function Timeline({ cluster, read, now, limit }: ITimelineProps): JSX.Ele
         );
       })}
       {isUnderWay && !isLastUnderWay && (
-        <Step state="now" mark="…" markLabel={underWay} text={cluster.reason.message} />
+        <Step
+          state="now"
+          mark="…"
+          markLabel={underWay}
+          text={cluster.reason.message}
+          hint={cluster.reason.hint}
+        />
       )}
       {stepsAhead(cluster, trans).map(step => (
         <Step
@@ -123,17 +129,18 @@ interface IStepProps {
   mark: string;
   markLabel: string;
   text: string;
+  hint?: string | null;
   children?: ReactNode;
 }
 
-function Step({ state, mark, markLabel, text, children }: IStepProps): JSX.Element {
+function Step({ state, mark, markLabel, text, hint, children }: IStepProps): JSX.Element {
   return (
     <li className={`jp-mod-${state}`} aria-current={state === 'now' ? 'step' : undefined}>
       <span className="jp-Offload-mark" role="img" aria-label={markLabel}>
         {mark}
       </span>
       <div className="jp-Offload-timelineText">
-        <Message text={text} />
+        <Message text={text} hint={hint} />
       </div>
       {children}
     </li>
