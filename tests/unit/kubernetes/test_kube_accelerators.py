@@ -89,7 +89,7 @@ def test_what_every_node_has_is_no_accelerator(resource: str) -> None:
     ("text", "amount"),
     [
         ("1000", 1000), ("31850m", 31), ("16000Gi", 16000 * 2**30), ("3000G", 3000 * 10**9), ("1e3", 1000), ("2.5Gi", 5 * 2**29),
-        ("0", 0), ("-5", 0), (64, 64), (1.5, 1), ("1E", 10**18), ("1k", 1000),
+        ("0", 0), ("-5", 0), ("3Ki", 3072), (64, 64), (1.5, 1), ("1E", 10**18), ("1k", 1000),
     ],
 )  # fmt: skip
 def test_amounts(text: object, amount: int) -> None:
@@ -126,7 +126,7 @@ def test_numbers_of_an_answer() -> None:
         {"ResourceType": "nvidia.com/gpu", "Model": "h200", "Available": 2},
         {"resourceType": "nvidia.com/mig-1g.5gb", "model": "1g.5gb", "available": "7"},
         {"resourceType": "nvidia.com/mig-2g.10gb", "model": "nvidia.com/mig-2g.10gb", "available": "3"},
-        {"model": "nameless", "available": 1}, {"resourceType": "amd.com/gpu", "available": "some"},
+        {"model": "nameless", "available": 1}, {"resourceType": "x.org/tpu", "model": "x.org/tpu", "available": 1}, {"resourceType": "amd.com/gpu", "available": "some"},
     ]  # fmt: skip
     found = ping(
         {
@@ -137,7 +137,7 @@ def test_numbers_of_an_answer() -> None:
     assert (found.cores, found.memory_bytes, found.cores_free, found.memory_free_bytes) == (128, 512 * 2**30, 17, 2**30)
     assert found.totals == {
         ("nvidia.com/gpu", "a100"): 4, ("nvidia.com/gpu", "h200"): 2, ("nvidia.com/mig-1g.5gb", None): 7,
-        ("nvidia.com/mig-2g.10gb", None): 3,
+        ("nvidia.com/mig-2g.10gb", None): 3, ("x.org/tpu", None): 1,
     }  # fmt: skip
     assert found.free == {
         ("nvidia.com/gpu", "A100"): 1,
