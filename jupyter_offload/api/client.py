@@ -21,6 +21,7 @@ from .start import ensure_keeper
 T = TypeVar("T", bound=Model)
 #: Longest wait for a pod to be made for the keeper; the doorway gives up before, unless its settings say otherwise.
 PLACING_PATIENCE_S = 600.0
+PLACING_STEP_S = 1.0
 _ROUTES = {route.operation: route for route in ROUTES}
 
 
@@ -88,7 +89,7 @@ class _Coming:
             if said != self._told:
                 self._told = said
                 print(f"offload: {said}", file=sys.stderr, flush=True)
-        return 1.0
+        return PLACING_STEP_S
 
 
 class KeeperClient:

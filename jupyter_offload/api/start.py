@@ -115,7 +115,7 @@ def ensure_keeper() -> Path:
         # A starter that lost the race, or met a keeper just about to end, tries again.
         if time.monotonic() - started_at > 5:
             started_at = time.monotonic()
-            _spawn(log, "doorway" if placed else "keeper")
+            _spawn(log)
         health = _health(socket)
         if health is not None and not _outdated(health):
             return socket
@@ -134,7 +134,8 @@ def ensure_keeper() -> Path:
     )
 
 
-def _spawn(log: Path, what: str) -> None:
+def _spawn(log: Path) -> None:
+    what = "keeper" if locations.placement_file() is None else "doorway"
     with log.open("ab") as out:
         log.chmod(0o600)
         subprocess.run(

@@ -24,7 +24,7 @@ from ..keeper.door import Streams
 from ..keeper.http import Traffic, serve
 from . import connections, identity, placing
 from .dashboards import Dashboards
-from .keeping import Keeping
+from .keeping import Keeping, NotYet
 from .serving import application
 from .wire import Distrust
 
@@ -88,7 +88,11 @@ class Doorway:
         return DashboardTarget.model_validate({**document, "socket": str(socket)})
 
     async def _enter_dashboard(self, cluster: str) -> Streams:
-        _, streams = await self.keeping.now().wire.operate(op="dashboard", cluster=cluster)
+        try:
+            place = self.keeping.now()
+        except NotYet as error:
+            raise error.problem from error
+        _, streams = await place.wire.operate(op="dashboard", cluster=cluster)
         return streams
 
     async def hand_over_token(self) -> None:
@@ -155,7 +159,9 @@ class Doorway:
                 if time.monotonic() - self._certificates_at > CERTIFICATES_S:
                     self._certificates_at = time.monotonic()
                     await self._renew(place)
-            except (OffloadError, OSError) as error:
+            except NotYet:
+                continue
+            except (OffloadError, OSError, httpx.TransportError, Distrust) as error:
                 log.warning("%s", error)
 
     async def _forget_what_ended(self) -> None:

@@ -12,7 +12,7 @@ from ..api import locations
 from ..api.models import Finding
 from ..api.problems import OffloadError
 from . import identity, pod
-from .keeping import Keeping
+from .keeping import Keeping, NotYet
 from .placing import Place
 from .wire import Distrust
 
@@ -23,6 +23,8 @@ async def findings(keeping: Keeping) -> list[Finding]:
     """Return what was found; a pod that cannot be had is a finding."""
     try:
         place = await keeping.place()
+    except NotYet as error:
+        return [Finding(check=CHECK, state="warning", message=error.problem.message, hint=error.problem.hint)]
     except OffloadError as error:
         found = [Finding(check=CHECK, state="error", message=error.message, hint=error.hint)]
         found += [

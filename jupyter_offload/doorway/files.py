@@ -41,9 +41,12 @@ def parse_placement(path: Path, content: bytes) -> Placement:
     document = load_yaml(content, path.name)
     problems = list(document.problems)
     placement = Placement()
-    if not document.fatal:
+    data = {} if document.data is None else document.data
+    if not document.fatal and not isinstance(data, dict):
+        problems.append(document.problem((), "The file holds no fields and values.", "Write for example: cores: 2"))
+    elif not document.fatal:
         try:
-            placement = Placement.model_validate({} if document.data is None else document.data)
+            placement = Placement.model_validate(data)
         except ValidationError as error:
             problems += [explain(e, document, Placement) for e in error.errors(include_url=False)]
     if problems:

@@ -17,8 +17,12 @@ PATIENCE_S = 10.0
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout)
 
 
-class NotYet(Unavailable):
-    """The pod is on its way; the message says how far."""
+class NotYet(Exception):
+    """The pod is on its way, so the request was certainly not sent; ``problem`` says how far it is."""
+
+    def __init__(self, problem: Unavailable) -> None:
+        self.problem = problem
+        super().__init__(str(problem))
 
 
 class Keeping:
@@ -64,9 +68,8 @@ class Keeping:
             return self.present
         if self._task is not None and self._attempt is not None:
             message = f"The keeper's pod is on its way: {self._attempt.stage}."
-            raise NotYet(
-                ProblemCode.keeper_unreachable, message, hint=self._attempt.hint or "Try again in a few seconds."
-            )
+            hint = self._attempt.hint or "Try again in a few seconds."
+            raise NotYet(Unavailable(ProblemCode.keeper_unreachable, message, hint=hint))
         if self._failure is not None:
             raise self._failure
         raise Unavailable(ProblemCode.keeper_unreachable, "The keeper's pod has ended; the next request makes another.")
@@ -99,6 +102,7 @@ class Keeping:
             watching: it is not worth a new pod.
 
         Raises:
+            NotYet: the pod is on its way.
             OffloadError: there is no keeper, or it does not answer.
         """
         for last in (False, True):

@@ -106,7 +106,10 @@ def _labels(owner: str) -> dict[str, str]:
 def _spec(placement: Placement, here: Here) -> Json:
     own = here.pod["spec"] if here.pod is not None else {}
     volumes, mounts = _volumes(placement, here)
-    door = {"name": DOOR_VOLUME, "secret": {"secretName": name_of(here.owner), "defaultMode": 0o440}}
+    security = _security(here, own)
+    # Its files belong to root and, if there is one, to fsGroup. A group of ours would not do: Kubernetes opens all files of the home to it.
+    mode = 0o440 if "fsGroup" in security else 0o444
+    door = {"name": DOOR_VOLUME, "secret": {"secretName": name_of(here.owner), "defaultMode": mode}}
     spec: Json = {
         "restartPolicy": "Never",
         "terminationGracePeriodSeconds": GRACE_S,
@@ -114,7 +117,7 @@ def _spec(placement: Placement, here: Here) -> Json:
         "enableServiceLinks": False,
         # its first process is then the one of Kubernetes that takes up orphans, not the keeper
         "shareProcessNamespace": True,
-        "securityContext": _security(here, own),
+        "securityContext": security,
         "volumes": [*volumes, door],
         "containers": [_container(placement, here, own, mounts)],
     }
@@ -133,9 +136,6 @@ def _security(here: Here, own: Mapping[str, Any]) -> Json:
     """Return who the processes are: whoever runs the server, since the files in the home are his."""
     theirs = own.get("securityContext") or {}
     kept = {k: theirs[k] for k in ("fsGroup", "fsGroupChangePolicy", "supplementalGroups") if k in theirs}
-    # a Secret's files belong to root and to this group
-    kept.setdefault("fsGroup", here.gid)
-    kept.setdefault("fsGroupChangePolicy", "OnRootMismatch")
     return {
         "runAsUser": here.uid, "runAsGroup": here.gid, "runAsNonRoot": here.uid != 0,
         "seccompProfile": {"type": "RuntimeDefault"}, **kept,

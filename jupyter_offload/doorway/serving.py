@@ -59,6 +59,9 @@ class ForwardHandler(RequestHandler):
                     ProblemCode.too_large, f"The body has {len(self.request.body)} bytes; {BODY_LIMIT} is the most.", field="body"
                 )  # fmt: skip
             await self._answer()
+        except NotYet as error:
+            self.set_header("Retry-After", "1")
+            self._problem(error.problem)
         except OffloadError as error:
             self._problem(error)
         except OSError as error:
@@ -124,8 +127,6 @@ class ForwardHandler(RequestHandler):
     def _problem(self, error: OffloadError) -> None:
         document = error.document(self.request.headers.get("X-Request-ID", "")[:64] or None)
         self.set_status(document.status)
-        if isinstance(error, NotYet):
-            self.set_header("Retry-After", "1")
         self.set_header("Content-Type", "application/problem+json")
         self.set_header("Cache-Control", "no-store")
         self.write(document.model_dump_json())

@@ -198,3 +198,30 @@ def test_a_keeper_that_does_not_start_is_quoted(spawned: list[Path]) -> None:
     assert "ImportError: no module named x" in caught.value.message
     assert str(log) in (caught.value.hint or "")
     assert spawned == [log]
+
+
+def test_where_keepers_have_pods_a_doorway_is_started_and_quoted(
+    spawned: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JUPYTER_CONFIG_DIR", str(tmp_path / "config"))
+    (tmp_path / "config" / "offload").mkdir(parents=True)
+    assert locations.placement_file() is None
+    file = tmp_path / "config" / "offload" / "placement.yaml"
+    file.touch()
+    assert locations.placement_file() == file
+    with pytest.raises(Unavailable) as caught:
+        start.ensure_keeper()
+    assert spawned == [locations.doorway_log_path()]
+    assert str(locations.doorway_log_path()) in (caught.value.hint or "")
+    # in such a pod the keeper is the keeper
+    monkeypatch.setenv(locations.ADDRESS, "10.0.0.7")
+    assert locations.placement_file() is None
+    assert locations.kernel_address() == "10.0.0.7"
+
+
+def test_a_pods_data_folder_takes_its_owners_id_once() -> None:
+    locations.take_owner_id("0123456789abcdef")
+    assert locations.owner_id() == "0123456789abcdef"
+    locations.take_owner_id("0123456789abcdef")
+    with pytest.raises(ValueError, match="belongs to the owner 0123456789abcdef"):
+        locations.take_owner_id("fedcba9876543210")
