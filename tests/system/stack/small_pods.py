@@ -48,8 +48,8 @@ class SmallPod:
 
     def until(self, kind: str) -> dict[str, Any]:
         """Return the container's state of this kind (``waiting``, ``running``, ``terminated``) once it has it."""
-        # Before its first look at the site the virtual kubelet shows a state of its own.
-        found = until(lambda: self.job_id and self.state.get(kind), wrong=f"{self.name}: {self.state}")
+        # Before its first look at the site the virtual kubelet shows a state of its own, and the phase Pending.
+        found = until(lambda: self.phase != "Pending" and self.state.get(kind), wrong=f"{self.name} was not {kind}")
         return dict(found)
 
     def log(self, **options: Any) -> str:

@@ -110,7 +110,13 @@ def a_user_runs_a_pod(answer: dict[str, Any]) -> psutil.Process:
         assert user.get("/api/v1/namespaces/elsewhere/pods").status_code == 403
         assert user.get("/api/v1/nodes").status_code == 200
     site = Site(Path(answer["admin_kubeconfig"]).parents[1] / answer["virtual_site"])
-    pid = until(lambda: [j["pid"] for j in site.jobs() if j["pid"]])[0]
+    try:
+        pid = until(lambda: [j["pid"] for j in site.jobs() if j["pid"]])[0]
+    except AssertionError:
+        for log in sorted(site.folder.glob("*.log")):
+            print(f"--- {log}\n{log.read_text()[-4000:]}")
+        print(site.jobs(), site.requests())
+        raise
     return psutil.Process(pid)
 
 

@@ -78,7 +78,7 @@ def test_a_job_whose_runner_was_killed_is_said_to_have_vanished(pods: SmallPods)
 
 
 def test_a_part_that_is_suspended_answers_nothing(pods: SmallPods, virtual_node: VirtualNode) -> None:
-    pod = pods.run("import time; time.sleep(3600)")
+    pod = pods.asleep()
     pod.until("running")
     with virtual_node.suspended("plugin"):
         virtual_node.end_job(pod.name)
