@@ -313,7 +313,8 @@ def _not_usable(record: Record) -> NotNow:
         )  # fmt: skip
     if record.phase is Phase.stopping or record.desired is Desired.stopped:
         return NotNow(ProblemCode.not_running, f"Cluster {record.name!r} is stopping.", hint="Start a new one.")
+    elsewhere = record.reason.code is ReasonCode.scheduler_not_reached  # waiting helps nobody
     return NotNow(
         ProblemCode.not_running, f"Cluster {record.name!r} is {record.phase.value}: {record.reason.message}",
-        hint="Wait until it is connectable, then try again.",
+        hint=record.reason.hint if elsewhere else "Wait until it is connectable, then try again.",
     )  # fmt: skip

@@ -256,7 +256,8 @@ def _running(record: Record, seen: Observation, now: float, limits: Limits) -> A
         if recent or (failing and connected < wanted):
             reason = record.notice.reason
     way = seen.relay or seen.scheduler_problem
-    if way is not None and reason.code in _EXPLAINED_BY_RELAY:
+    unused = seen.relay is None and reason.code is ReasonCode.no_workers_requested
+    if way is not None and (unused or reason.code in _EXPLAINED_BY_RELAY):
         reason = way
     stands_out = reason.code not in (ReasonCode.cannot_see, *NOTICES) and reason is not way
     if record.failed_modules and stands_out and not (seen.workers.problem and connected < wanted):

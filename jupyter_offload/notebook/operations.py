@@ -17,6 +17,7 @@ from ..api.models import (
     LogChunk,
     LogSources,
     Phase,
+    ReasonCode,
     Timeline,
 )
 from ..api.problems import BadInput, NotNow, OffloadError, ProblemCode
@@ -75,8 +76,8 @@ class Operations:
         record = await self.refresh()
         if text.is_final(record) or record.phase is Phase.stopping:
             raise ended(record)
-        if not record.connectable and record.phase is not Phase.running:
-            await self.wait(lambda c: c.connectable, CONNECT_TIMEOUT_S)
+        if not record.connectable and record.phase is not Phase.running and not _elsewhere(record):
+            await self.wait(lambda c: c.connectable or _elsewhere(c), CONNECT_TIMEOUT_S)
         self.connection = await bridge.keeper().call("clusterConnection", Connection, id=self.record.id)
         self.connected_at = time.monotonic()
         return self.connection
@@ -99,8 +100,13 @@ class Operations:
             progress.done(record)
 
     async def wait_for_start(self, timeout_s: float | None) -> Cluster:
-        """Wait until a client can connect and the first worker, if any is wanted, is there."""
-        record = await self.wait(usable, timeout_s)
+        """Wait until a client can connect and the first worker, if any is wanted, is there.
+
+        Raises:
+            NotNow: it ended before, or runs where no connection from here reaches it; the message says why.
+            Unavailable: the time is over.
+        """
+        record = await self.wait(lambda c: usable(c) or _elsewhere(c), timeout_s)
         await self.connect()
         return record
 
@@ -167,3 +173,8 @@ class Operations:
         """Return the error for a cluster that ended since it was seen last."""
         return NotNow(ProblemCode.stale_connection, f"Cluster {self.record.name!r} has ended; its keys are gone.",
                       hint="Write 'await cluster' to see why; for more work make a new cluster.")  # fmt: skip
+
+
+def _elsewhere(record: Cluster) -> bool:
+    """Tell whether it runs where no connection from here reaches it, so that waiting helps nobody."""
+    return record.reason.code is ReasonCode.scheduler_not_reached

@@ -43,6 +43,9 @@ from .options import read_options
 from .reach import Reach
 from .snapshot import Looker, Object, Snapshot
 
+#: The name of a new service may be known only after a while, since that it was unknown is remembered too.
+_NAMES_SETTLE_S = 20.0
+
 
 class DaskOperatorBackend(Backend):
     """Clusters whose scheduler and workers the Dask Operator makes. Nothing between them is encrypted."""
@@ -59,6 +62,8 @@ class DaskOperatorBackend(Backend):
         self._reach = Reach()
         #: since when a worker group has had another number of workers than it should, by its uid and that number
         self._behind_since: dict[tuple[str, int], float] = {}
+        #: since when a scheduler's pod has been ready and not reached, by its uid
+        self._unreached_since: dict[str, float] = {}
 
     # ------------------------------------------------------------ the site
     async def health(self) -> Health:
@@ -120,7 +125,11 @@ class DaskOperatorBackend(Backend):
             return self._not_ready(found, problem, shown)
         reached = await self._reach.find(names.uid_of(pod), reading.hosts_of(snapshot, name, pod))
         if reached is None:
+            since = self._unreached_since.setdefault(names.uid_of(pod), time.monotonic())
+            if time.monotonic() - since < _NAMES_SETTLE_S:
+                return replace(shown, state=SchedulerState.starting)
             return replace(shown, problem=_not_reached(snapshot.namespace, name))
+        self._unreached_since.pop(names.uid_of(pod), None)
         return replace(
             shown, address=reached.address, dashboard=(reached.host, names.DASHBOARD_PORT),
             problem=self._behind(snapshot, name, group), usage=_usage(await self._reach.identity(reached)),

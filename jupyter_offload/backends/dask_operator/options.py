@@ -29,9 +29,7 @@ class DaskOperatorOptions(Model):
         default=None, description="path; null = the account of this pod if there is one, else the user's own kubeconfig"
     )
     context: str | None = Field(default=None, description="of the kubeconfig; null = its current one")
-    namespace: Namespace | None = Field(
-        default=None, description="where the clusters are; null = that of the account"
-    )
+    namespace: Namespace | None = Field(default=None, description="where the clusters are; null = that of the account")
     adopt: bool = Field(
         default=True,
         description="list DaskClusters made by other means, such as KubeCluster(); false where users share the namespace",

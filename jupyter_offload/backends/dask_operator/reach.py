@@ -15,7 +15,7 @@ from . import names
 
 _CONNECT_S, _ANSWER_S = 2.0, 5.0
 #: How long it counts that a scheduler could, or could not, be reached; its numbers are asked anew each time.
-_REACHED_S, _MISSED_S = 5.0, 10.0
+_REACHED_S, _MISSED_S = 5.0, 3.0
 
 
 @dataclass(frozen=True)

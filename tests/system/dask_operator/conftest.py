@@ -107,7 +107,7 @@ class Desk:
                 found[kind] = sorted(i["metadata"]["name"] for i in known)
         return found
 
-    def file(self, **options: Any) -> None:
+    def file(self, images: list[dict[str, str]] | None = None, **options: Any) -> None:
         """Write the site file anew."""
         definition = {
             "title": "Operator",
@@ -116,7 +116,8 @@ class Desk:
                 {"name": "small", "cores": 1, "memory_bytes": "400 MiB", "maximum_workers": 8},
                 {"name": "huge", "cores": 900, "memory_bytes": "400 MiB"},
             ],
-            "images": [
+            "images": images
+            or [
                 {"name": "default", "image": "dask:test", "python": "python"},
                 {"name": "broken", "image": "registry.invalid/none:1"},
             ],

@@ -59,6 +59,40 @@ def test_workers_that_end_again_and_again(desk: Desk, operator: DaskOperator) ->
     assert desk.left() == {}
 
 
+#: A Python whose scheduler can be reached from its own pod only, as one in a cluster's network is from outside.
+SHY = """#!/bin/sh
+set -- $(echo "$@" | sed "s/--host 0.0.0.0 --port 8786/--host 127.0.0.1 --port 0/")
+exec python "$@"
+"""
+ATTACH = """
+import jupyter_offload as offload
+from dask.distributed import Client
+try:
+    {call}
+except Exception as error:
+    print("said", error)
+"""
+
+
+def test_a_scheduler_that_no_connection_from_here_reaches(desk: Desk, operator: DaskOperator) -> None:
+    shy = desk.home.folder / "shy-python"
+    shy.write_text(SHY)
+    shy.chmod(0o755)
+    desk.file(images=[{"name": "shy", "image": "dask:test", "python": str(shy)}])
+    for call in (
+        'offload.new_cluster("shy", site="operator", workers=0)',
+        'Client(offload.cluster("shy"))',
+    ):
+        said = desk.home.python(ATTACH.format(call=call)).stdout
+        assert f"kubectl -n {desk.namespace} port-forward svc/shy-" in said, said
+    shown = desk.get("shy")
+    assert (shown.phase, shown.reason.code, shown.connectable, shown.dashboard) == (
+        "running", "scheduler-not-reached", False, False,
+    )  # fmt: skip
+    desk.stop("shy")
+    assert desk.left() == {}
+
+
 def test_an_operator_that_is_away(desk: Desk, operator: DaskOperator) -> None:
     """What runs goes on; what is asked of it waits, in words; and what is to be deleted is said to be left until it is back."""
     desk.new("before", workers=1)

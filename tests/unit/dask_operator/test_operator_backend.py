@@ -80,9 +80,13 @@ async def test_no_cluster_is_absent_and_one_of_the_same_name_is_another(backend:
 
 
 async def test_a_scheduler_that_runs_and_is_not_reached_says_how_to_forward_its_port(
-    backend: DaskOperatorBackend,
+    backend: DaskOperatorBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     holds(backend, pods=[scheduler_pod(conditions=READY)])
+    new = await backend.scheduler(context(backend))
+    assert (new.state, new.problem) == (SchedulerState.starting, None), "its name may not be known yet"
+    later = time.monotonic() + 21
+    monkeypatch.setattr("jupyter_offload.backends.dask_operator.backend.time.monotonic", lambda: later)
     at = await backend.scheduler(context(backend))
     assert (at.state, at.address, at.dashboard, at.workers) == (SchedulerState.ready, None, None, 2)
     assert at.problem is not None

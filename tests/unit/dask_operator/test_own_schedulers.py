@@ -16,6 +16,7 @@ from jupyter_offload.api import locations
 from jupyter_offload.api.models import Adaptive, Phase, Profile, Reason, ReasonCode
 from jupyter_offload.api.problems import Forbidden, ProblemCode, Unavailable
 from jupyter_offload.keeper.adoption import Adoption
+from jupyter_offload.keeper.clusters import _not_usable as not_usable
 from jupyter_offload.keeper.lifecycle import Do, Observation, Sight, next_action
 from jupyter_offload.keeper.own_schedulers import OwnSchedulers
 from jupyter_offload.keeper.schedulers import SchedulerSeen
@@ -264,3 +265,15 @@ async def test_a_site_that_cannot_be_asked_disturbs_nothing(finder: Adoption, si
         site.there = error
         await finder.look()
     assert store.all() == []
+
+
+def test_what_would_help_is_said_to_whoever_connects(make_record: Callable[..., Record]) -> None:
+    far = Reason(code=ReasonCode.scheduler_not_reached, message="It listens elsewhere.", hint="Forward its port.")
+    assert not_usable(make_record(phase=Phase.running, reason=far)).hint == "Forward its port."
+
+
+async def test_one_without_workers_that_is_not_reached_says_so_too(own: OwnSchedulers, site: Site, insert: Any) -> None:
+    far = Reason(code=ReasonCode.scheduler_not_reached, message="It listens elsewhere.")
+    site.at = dataclasses.replace(READY, address=None, problem=far, workers=0)
+    record = await insert(phase=Phase.running, spec_changes={"workers": 0}, site_workers=0)
+    assert action(record, await own.look(record)).reason == far
