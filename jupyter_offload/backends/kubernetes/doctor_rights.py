@@ -72,8 +72,6 @@ async def right_findings(api: KubeApi, user: str, options: KubernetesOptions) ->
 
 
 def _wanted(right: Right, options: KubernetesOptions) -> bool:
-    if right.resource == "namespaces":
-        return bool(options.host_paths)
     if right.resource == "nodes":
         return right.verb == ("get" if options.node is not None else "list")
     return True

@@ -1,6 +1,7 @@
 """The rights that a Kubernetes site needs, what each is for, and the line that grants it.
 
-The Helm chart in ``deploy/helm`` grants the same; a test compares the two.
+The Role in ``docs/how-to/add-a-kubernetes-site.md`` is the same, and the Helm chart in ``deploy/helm`` grants no less; a test
+compares them. Limit ranges, Pod Security and admission need no right: a dry run meets them.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def _rights(resource: str, verbs: dict[str, str], *, needed: bool = True, namesp
 RIGHTS: tuple[Right, ...] = (
     *_rights("pods", {
         "create": "start workers", "get": "look at a worker", "list": "see workers and what is left of them",
-        "watch": "see changes at once", "delete": "end workers",
+        "delete": "end workers",
     }),
     Right("pods", "get", "show the logs of workers", subresource="log"),
     *_rights("secrets", {
@@ -45,11 +46,9 @@ RIGHTS: tuple[Right, ...] = (
     }),
     *_rights("events", {"list": "say why a pod waits"}, needed=False),
     *_rights("resourcequotas", {"list": "say what a quota still allows"}, needed=False),
-    *_rights("limitranges", {"list": "say what a limit range allows"}, needed=False),
     *_rights("nodes", {
         "get": "see whether the site is well, and what it has", "list": "discover virtual nodes and find ordinary ones",
     }, needed=False, namespaced=False),
-    *_rights("namespaces", {"get": "see whether pods may use host paths"}, needed=False, namespaced=False),
 )  # fmt: skip
 
 #: More than anything here needs. Who has it shares it with whoever gets at the account.
