@@ -38,7 +38,7 @@ class Doorway:
     """One doorway: holds the place of a keeper on this host while the keeper itself is in its pod."""
 
     def __init__(self) -> None:
-        self.keeping = Keeping()
+        self.keeping = Keeping(self.end_soon)
         self.traffic = Traffic()
         self._dashboards = Dashboards(self._enter_dashboard)
         self._clusters: dict[str, str] = {}
@@ -57,17 +57,20 @@ class Doorway:
             version=__version__, api=API_VERSION, pid=os.getpid(), host=locations.host_name(),
             started_at=self._started_at, clusters_active=0, ends_with_server=False,
         )  # fmt: skip
+        if (place := self.keeping.present) is None:
+            return own
         try:
-            found = await self.keeping.now().wire.health() if self.keeping.present is not None else own
+            found = await place.wire.health()
         except (httpx.TransportError, Distrust):
             return own
+        self.keeping.unfinished = found.clusters_active > 0
         return found.model_copy(
             update={"version": own.version, "api": own.api, "pid": own.pid, "ends_with_server": False}
         )
 
     def end_soon(self) -> None:
-        """End, leaving the keeper to the next doorway, which may be of a newer release."""
-        log.info("handing over")
+        """End, leaving the keeper to the next doorway: which may be of a newer release, or have to make another pod."""
+        log.info("ending")
         asyncio.get_running_loop().call_later(0.05, self._ending.set)  # after the answer is sent
 
     async def connection(self, document: Mapping[str, Any]) -> Connection:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import Callable
 
 import httpx
 
@@ -26,9 +27,16 @@ class NotYet(Exception):
 
 
 class Keeping:
-    """Holds the place, and sends requests to it."""
+    """Holds the place, and sends requests to it.
 
-    def __init__(self) -> None:
+    Args:
+        rest: called when who only watches found the keeper gone, and nothing needs another one.
+    """
+
+    def __init__(self, rest: Callable[[], None] = lambda: None) -> None:
+        self._rest = rest
+        #: Whether there were clusters when the keeper was seen last: then another keeper is needed, to clean up at least.
+        self.unfinished = False
         self.present: Place | None = None
         self._attempt: Attempt | None = None
         self._task: asyncio.Task[Place] | None = None
@@ -49,6 +57,7 @@ class Keeping:
         error = task.exception()
         if error is None:
             self.present, self._failure = task.result(), None
+            self.unfinished = self.present.health.clusters_active > 0
             log.info("the keeper is in pod %s at %s", self.present.name, self.present.wire.address[0])
             return
         if not isinstance(error, OffloadError):
@@ -99,7 +108,7 @@ class Keeping:
             target: path and query.
             headers: to send.
             body: to send.
-            watching: it is not worth a new pod.
+            watching: it is not worth a new pod, unless clusters are left alone.
 
         Raises:
             NotYet: the pod is on its way.
@@ -113,6 +122,8 @@ class Keeping:
                 not_sent = isinstance(error, _NOT_SENT)
                 if not_sent:
                     self.lose(place)
+                    if watching:
+                        self.begin() if self.unfinished else self._rest()
                 if last or watching or not (not_sent or method == "GET"):
                     raise _unanswered(error) from error
         raise AssertionError

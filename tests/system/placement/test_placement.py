@@ -16,8 +16,8 @@ import psutil
 import pytest
 
 from jupyter_offload.api import locations
-from jupyter_offload.api.models import Cluster, ClusterList, DashboardTarget, Findings, LogSources, Timeline
-from jupyter_offload.api.problems import NotFound
+from jupyter_offload.api.models import Changes, Cluster, ClusterList, DashboardTarget, Findings, LogSources, Timeline
+from jupyter_offload.api.problems import NotFound, Unavailable
 from jupyter_offload.doorway import pod as pods
 
 from .conftest import User, until
@@ -167,8 +167,11 @@ def test_a_pod_that_has_nothing_to_do_ends_and_the_next_request_makes_another(us
     user.client.call("listClusters", ClusterList)
     first = user.pod()["metadata"]["uid"]
     until(lambda: user.pod()["status"]["phase"] == "Succeeded", "it did not end itself")
-    # a look at who answers makes no pod
-    user.client.call("health")
+    # whoever only watches makes no pod, and lets the doorway end too
+    doorway = user.doorway
+    with pytest.raises(Unavailable):
+        user.client.call("changes", Changes, timeout_s=1)
+    until(lambda: not doorway.is_running() or doorway.status() == psutil.STATUS_ZOMBIE)
     assert user.pod()["metadata"]["uid"] == first
     user.client.call("listClusters", ClusterList)
     assert user.pod()["metadata"]["uid"] != first

@@ -78,6 +78,22 @@ async def test_what_belongs_to_somebody_else_is_distrusted(own: Path, monkeypatc
     assert not locations.relay_token_path().exists()
 
 
+@pytest.mark.parametrize("shown", ["of-another", "door"])
+async def test_who_shows_another_certificate_is_not_let_in(
+    own: Path, monkeypatch: pytest.MonkeyPatch, shown: str
+) -> None:
+    mine = identity.authority()
+    monkeypatch.setenv("JUPYTER_DATA_DIR", str(own / "of-another"))
+    false = identity.authority().guest() if shown == "of-another" else mine.door()
+    monkeypatch.setattr(identity.Authority, "guest", lambda _: false)
+    async with opened(own, mine) as (address, _), wire_to(address, mine) as wire:
+        with pytest.raises((Distrust, httpx.TransportError)):
+            await wire.health()
+        with pytest.raises(OffloadError):
+            await wire.operate(op="token", token="a-secret")
+    assert not locations.relay_token_path().exists()
+
+
 async def test_a_renewed_certificate_is_shown_without_a_restart(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(door, "REREAD_S", 0.05)
     monkeypatch.setattr(identity, "VALIDITY", datetime.timedelta(days=3))

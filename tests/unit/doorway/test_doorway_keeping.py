@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -34,8 +35,9 @@ class Wire:
 class Place:
     name = "pod"
 
-    def __init__(self, wire: Wire) -> None:
+    def __init__(self, wire: Wire, clusters: int = 0) -> None:
         self.wire = wire
+        self.health = SimpleNamespace(clusters_active=clusters)
 
 
 @pytest.fixture
@@ -78,16 +80,31 @@ async def test_what_may_have_arrived_is_sent_again_only_if_it_changes_nothing(at
 
 
 async def test_who_only_watches_makes_no_pod(attempts: list[Any]) -> None:
-    kept = Keeping()
+    rested: list[str] = []
+    kept = Keeping(lambda: rested.append("now"))
     with pytest.raises(Unavailable):
         await kept.send("GET", "/changes", {}, b"", watching=True)
+    assert rested == []
     attempts += [Place(Wire(200, httpx.ConnectError("refused")))]
     await kept.send("GET", "/clusters", {}, b"")
     with pytest.raises(Unavailable):
         await kept.send("GET", "/changes", {}, b"", watching=True)
     assert kept.present is None
+    assert rested == ["now"]
     with pytest.raises(Unavailable):
         await kept.send("GET", "/changes", {}, b"", watching=True)
+
+
+async def test_clusters_that_are_left_alone_get_another_keeper(attempts: list[Any]) -> None:
+    rested: list[str] = []
+    kept = Keeping(lambda: rested.append("now"))
+    attempts += [Place(Wire(200, httpx.ConnectTimeout("gone")), clusters=1), Place(Wire(200), clusters=1)]
+    await kept.send("GET", "/clusters", {}, b"")
+    with pytest.raises(Unavailable):
+        await kept.send("GET", "/changes", {}, b"", watching=True)
+    await asyncio.sleep(0)
+    assert (await kept.send("GET", "/clusters", {}, b"")).status_code == 200
+    assert (rested, attempts) == ([], [])
 
 
 async def test_all_who_wait_wait_for_one_attempt_and_are_told_how_far_it_is(attempts: list[Any]) -> None:

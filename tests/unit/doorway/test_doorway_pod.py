@@ -64,6 +64,11 @@ def test_what_is_not_said_is_as_in_the_servers_pod() -> None:
     assert (spec["securityContext"]["fsGroup"], spec["securityContext"]["supplementalGroups"]) == (100, [7])
 
 
+def test_the_servers_own_token_never_comes_along() -> None:
+    spec = pod.pod(Placement(), here(paths=["/"]))["spec"]
+    assert [v["name"] for v in spec["volumes"]] == ["home", "sites", "scratch", "offload-door"]
+
+
 def test_no_group_is_made_up_that_would_open_the_files_of_the_home() -> None:
     own = {"spec": {**SERVER["spec"], "securityContext": {}}}
     spec = pod.pod(Placement(), here(pod=own))["spec"]
