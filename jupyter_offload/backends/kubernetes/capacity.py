@@ -6,6 +6,7 @@ Free cannot be computed from outside: a user sees neither the pods of other name
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from ...api.models import AcceleratorCapacity, Capacity, Profile
 from .accelerators import is_accelerator, kind_of, same_model, slice_of, title_of, with_models
@@ -52,7 +53,8 @@ def _models(options: KubernetesOptions, profiles: Sequence[Profile]) -> dict[str
 
 
 def _of_virtual(node: NodeView, models: Mapping[str, str]) -> Capacity:
-    ping = node.ping
+    # what was free before the site fell silent says nothing of now; its answer stays on the node all the same
+    ping = node.ping if node.ready is not None else replace(node.ping, cores_free=None, memory_free_bytes=None, free={})
     free: Pieces = dict(ping.free)
     totals = _declared(node, models, free)
     if ping.totals:

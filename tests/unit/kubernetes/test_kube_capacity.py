@@ -54,6 +54,12 @@ def test_what_nobody_tells_is_unknown() -> None:
     assert capacity(of_0_4_0()).memory_total_bytes == 16000 * 2**30
 
 
+def test_what_was_free_before_the_site_fell_silent_is_unknown() -> None:
+    found = capacity(of_2025_07(ready="Unknown"))
+    assert (found.cores_total, found.cores_free, found.memory_free_bytes) == (64, None, None)
+    assert accelerators(found) == {"A100": (None, 2), "A100 slice 1g.10gb": (None, 7)}
+
+
 def test_resources_of_an_answer_are_totals_and_nothing_is_subtracted() -> None:
     found = capacity(of_0_6_2())
     assert (found.source, found.cores_total, found.cores_free) == ("site", 48, None)
