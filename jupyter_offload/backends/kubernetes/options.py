@@ -132,9 +132,7 @@ class KubernetesOptions(Model):
         default=None, description="path; null = the account of this pod if there is one, else the user's own kubeconfig"
     )
     context: str | None = Field(default=None, description="of the kubeconfig; null = its current one")
-    namespace: Namespace | None = Field(
-        default=None, description="where the pods are; null = that of the account"
-    )
+    namespace: Namespace | None = Field(default=None, description="where the pods are; null = that of the account")
     annotations: Keys = Field(default={}, description="of every pod; some are run as shell at the site")
     profile_annotations: dict[str, Keys] = Field(
         default={}, description="by profile; they win over annotations of the same name"
