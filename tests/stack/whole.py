@@ -86,7 +86,7 @@ def _running(folder: Path) -> dict[str, Any] | None:
 
 
 def _answer(folder: Path, node: VirtualNode, control: dict[str, Any]) -> dict[str, Any]:
-    """Make the users and the site files."""
+    """Make the users, the site files, and what else a client needs."""
     users = {name: make_user(node.cluster, name, namespace) for name, namespace in _USERS.items()}
     kubeconfig = str(users["alice"])
     site = node.site_file(kubeconfig=kubeconfig)
@@ -96,6 +96,8 @@ def _answer(folder: Path, node: VirtualNode, control: dict[str, Any]) -> dict[st
     sites.mkdir(mode=0o700, parents=True)
     for name, definition in {"virtual-nodes": template, NAME: refined}.items():
         (sites / f"{name}.yaml").write_text(yaml.safe_dump(definition, sort_keys=False))
+    # The keeper's own relay, where the site's jobs find it.
+    (sites.parent / "relay.yaml").write_text("embedded: {host: 127.0.0.1, bind: 127.0.0.1}\n")
     return {
         "part": "kubernetes",
         "kubeconfig": kubeconfig,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 #: What programs of this machine need to run, besides their own folders.
-_SYSTEM = ("/bin", "/etc", "/lib", "/lib64", "/sbin", "/usr")
+SYSTEM = ("/bin", "/etc", "/lib", "/lib64", "/sbin", "/usr")
 
 
 @dataclass(frozen=True)
@@ -37,5 +37,5 @@ def python_image(prefix: str = sys.prefix, *, alone: bool) -> Image:
         return Image(env)
     # The environment's python is a link to the one it was made of, which may be a link itself.
     target = Path(os.path.realpath(f"{prefix}/bin/python")).parent.parent
-    folders = dict.fromkeys([*_SYSTEM, prefix, sys.base_prefix, str(target)])
+    folders = dict.fromkeys([*SYSTEM, prefix, sys.base_prefix, str(target)])
     return Image(env, tuple(folder for folder in folders if Path(folder).exists()))

@@ -8,6 +8,7 @@ import pytest
 from small_pods import SmallPods
 
 from tests.stack.fixtures import kubernetes as kubernetes
+from tests.stack.fixtures import old_image as old_image
 from tests.stack.fixtures import running_node
 from tests.stack.fixtures import walled_site as walled_site
 from tests.stack.interlink.node import VirtualNode

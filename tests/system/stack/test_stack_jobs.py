@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.stack.interlink.images import python_image
+from tests.stack.interlink.images import SYSTEM, python_image
 from tests.stack.interlink.job import Job, end_all, quantity
 from tests.stack.interlink.jobs import JOBS, RUNNER, Jobs, SiteSettings
 from tests.stack.interlink.node import until
 from tests.stack.interlink.runner import write
 from tests.stack.interlink.site import Site
 
+NOBODY = 65534
+SYSTEM_PYTHON = shutil.which("python3", path="/usr/bin:/usr/local/bin")
 SLEEP = "import time; time.sleep(3600)"
 
 
@@ -108,6 +113,41 @@ def test_without_mounts_of_its_own_a_job_is_told_where_its_files_are(folder: Pat
     jobs.create(request("a", "import os; print(open('/run/offload/a').read(), open(os.environ['FILE']).read())"))
     until(lambda: jobs.all()[0].ended)
     assert jobs.all()[0].log() == b"abc abc\n"
+
+
+def _nobody_runs(folder: Path) -> bool:
+    """Run the runner as a user without any right; tell whether he may have mounts of his own."""
+    os.chown(folder, NOBODY, NOBODY)
+    shutil.copy(RUNNER, folder / "runner.py")
+    as_nobody: dict[str, Any] = {"user": NOBODY, "group": NOBODY, "extra_groups": [], "cwd": folder, "timeout": 60}
+    run = [str(SYSTEM_PYTHON), "-I", str(folder / "runner.py")]
+    if subprocess.run([*run, "--may-mount"], check=False, capture_output=True, **as_nobody).returncode:
+        return False
+    subprocess.run([*run, str(folder)], check=True, **as_nobody)
+    return True
+
+
+@pytest.mark.skipif(
+    os.geteuid() != 0 or SYSTEM_PYTHON is None, reason="needs root to be another user, and a Python of his"
+)
+def test_a_user_without_root_has_mounts_and_a_root_of_his_own() -> None:
+    folder = Path(tempfile.mkdtemp(prefix="offload-nobody-"))  # pytest's is for root alone
+    try:
+        secret = folder / "volumes" / "v" / "a"
+        secret.parent.mkdir(parents=True)
+        secret.write_text("abc")
+        look = (
+            "import os; print(open('/run/offload/a').read(), os.listdir('/tmp'), os.path.exists('/root'), os.getuid())"
+        )
+        write(folder / "job.json", {
+            "command": [SYSTEM_PYTHON, "-c", look], "env": {}, "mounts": {"/run/offload": str(secret.parent)},
+            "root": SYSTEM, "netns": None, "number": 1, "grace_s": 1,
+        })  # fmt: skip
+        if not _nobody_runs(folder):
+            pytest.skip("this system lets users have no namespaces")
+        assert (folder / "log").read_text() == f"abc [] False {NOBODY}\n"
+    finally:
+        shutil.rmtree(folder)
 
 
 def test_a_job_whose_runner_cannot_run_ends_with_what_it_said(folder: Path) -> None:

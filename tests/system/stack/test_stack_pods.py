@@ -106,6 +106,12 @@ def test_an_image_has_nothing_else_of_this_machine(pods: SmallPods) -> None:
     assert "No module named 'distributed'" in bare.log()
 
 
+def test_an_old_image_has_an_old_dask(pods: SmallPods, old_image: str) -> None:
+    pod = pods.run("import distributed; print(distributed.__version__)", image=old_image)
+    pod.until("terminated")
+    assert pod.log() == "2024.12.1\n"
+
+
 def test_an_image_that_nobody_has_is_waited_for(pods: SmallPods) -> None:
     pod = pods.run(image="example.org/nothing:1")
     waiting = pod.until("waiting")
