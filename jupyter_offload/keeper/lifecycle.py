@@ -284,6 +284,9 @@ def _counts(connected: int, wanted: int, problem: Reason | None) -> Reason:
     message = f"{connected} of {_workers(wanted)} connected." if connected else f"Waiting for {_workers(wanted)}."
     if problem is None:
         return _reason(code, message)
+    if connected:
+        missing = wanted - connected
+        message = f"{missing} of {_workers(wanted)} {'is' if missing == 1 else 'are'} missing."
     return Reason(code=problem.code, message=f"{message} {problem.message}", hint=problem.hint)
 
 

@@ -83,7 +83,8 @@ class KubernetesBackend(Backend):
 
     def preview(self, spec: ClusterSpec, profile: Profile, python: str) -> Preview:
         """Return the pod of one worker, as it will be but for its name; what is in its Secret is named only."""
-        pod = pod_of(self._request(spec, profile, "w" + "x" * 10, "owner", "cluster", spec.name))
+        worker = names.new_worker()
+        pod = pod_of(self._request(spec, profile, worker, "<you>", "<this cluster>", spec.name))
         number = f"{spec.workers}"
         if spec.adaptive is not None:
             number = f"{spec.adaptive.minimum} to {spec.adaptive.maximum}"
@@ -92,7 +93,7 @@ class KubernetesBackend(Backend):
             f"{', environment variables' if spec.env else ''} and the code that brings it to the scheduler\n"
         )
         warnings = violations(pod) if self._virtual else []
-        text = head + yaml.safe_dump(pod, sort_keys=False)
+        text = head + yaml.safe_dump(pod, sort_keys=False).replace(worker, "<worker>")
         return Preview(kind="pod", text=text, spec=spec, profile=profile, warnings=warnings)
 
     def _request(

@@ -18,8 +18,8 @@ from .options import KubernetesOptions
 from .placement import Placement
 
 _MIB = 2**20
-#: For the worker to hand its data on after SIGTERM; a deletion takes as long at least.
-GRACE_S = 5
+#: For a worker whose node is drained or whose job is preempted to hand its data on after SIGTERM.
+GRACE_S = 30
 #: Dask's own limit lies below the site's, so that a worker spills and pauses before the site kills it.
 _LEAST_MARGIN_BYTES, _MOST_MARGIN_BYTES = 128 * _MIB, 1024 * _MIB
 _OF_GPU = ("gpu", "/mig-")

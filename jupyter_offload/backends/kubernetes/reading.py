@@ -23,7 +23,7 @@ _IMAGE_REASONS = frozenset({
 })  # fmt: skip
 #: Why a container waits that will start in a moment.
 _SOON = frozenset({"ContainerCreating", "PodInitializing", ""})
-_INSUFFICIENT = re.compile(r"(Insufficient [^\s,]+)")
+_INSUFFICIENT = re.compile(r"(Insufficient [^\s,]*[^\s,.])")
 _LOST_NODE = re.compile(r"node\.kubernetes\.io/(not-ready|unreachable)|virtual-kubelet\.io/not-ready")
 
 

@@ -18,6 +18,8 @@ from .site_side import SiteSide
 log = logging.getLogger(__name__)
 _AT_ONCE = 8
 _KINDS = ("pods", "secrets")
+#: Whoever is deleted by us has handed on its data before, or has none; the API server waits for all of this time.
+_SOON = {"gracePeriodSeconds": 2}
 
 
 class Remains:
@@ -44,7 +46,7 @@ class Remains:
 
     async def _delete(self, kind: str, name: str) -> None:
         try:
-            await self._side.api.request("DELETE", self._side.api.path(kind, name))
+            await self._side.api.request("DELETE", self._side.api.path(kind, name), body=_SOON)
         except NotFound:
             return
 
@@ -104,7 +106,7 @@ class Remains:
             found = await self._side.api.request("GET", path)
             if found["metadata"]["uid"] != uid:
                 return True
-            await self._side.api.request("DELETE", path, body={"preconditions": {"uid": uid}})
+            await self._side.api.request("DELETE", path, body={**_SOON, "preconditions": {"uid": uid}})
             await self._side.api.request("GET", path)
         except NotFound:
             return True

@@ -129,7 +129,7 @@ function Row({ worker, now }: { worker: Worker; now: Date }): JSX.Element {
       <span className="jp-Offload-workerName" title={versions.join(', ')}>
         {worker.name}
       </span>
-      <span>
+      <span className="jp-Offload-workerStage">
         {word}
         {worker.stage_since !== null && (
           <span className="jp-Offload-dim" title={exactTime(worker.stage_since, trans)}>
@@ -138,7 +138,9 @@ function Row({ worker, now }: { worker: Worker; now: Date }): JSX.Element {
           </span>
         )}
       </span>
-      <span className="jp-Offload-dim">{facts.join(' · ')}</span>
+      {facts.length > 0 && (
+        <span className="jp-Offload-dim jp-Offload-workerFacts">{facts.join(' · ')}</span>
+      )}
       {worker.message !== null && <span className="jp-Offload-stageWhy">{worker.message}</span>}
     </li>
   );
