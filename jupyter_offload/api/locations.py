@@ -79,6 +79,11 @@ def take_owner_id(owner: str) -> None:
             raise ValueError(f"{path.parent} belongs to the owner {owner_id()}, not to {owner}") from None
 
 
+def in_own_pod() -> bool:
+    """Tell whether this is a pod that was made for the keeper."""
+    return bool(os.environ.get(ADDRESS))
+
+
 def kernel_address() -> str:
     """Return the address of this host that kernels reach schedulers at: loopback, unless the keeper has a pod of its own."""
     return os.environ.get(ADDRESS) or "127.0.0.1"
@@ -101,7 +106,7 @@ def relay_files() -> list[Path]:
 
 def placement_file() -> Path | None:
     """Return the file that places keepers in pods of their own, None where there is none, and in such a pod."""
-    if os.environ.get(ADDRESS):
+    if in_own_pod():
         return None
     files = (Path(p) / "offload" / "placement.yaml" for p in jupyter_config_path())
     return next((p for p in files if p.exists()), None)

@@ -121,7 +121,9 @@ class Schedulers:
     # ------------------------------------------------------------ look
     async def look(self, record: Record) -> SchedulerSeen:
         """Return what can be seen of a cluster's scheduler process now."""
-        if record.boot_id != boot_id():
+        # A keeper's own pod is a host of its own: of the one before nothing lives, on this node or another.
+        in_pod_before = locations.in_own_pod() and record.container_id != container_id()
+        if record.boot_id != boot_id() or in_pod_before:
             other = record.host != locations.host_name()
             return SchedulerSeen(Sight.other_host if other else Sight.host_restarted)
         if record.launched_at is None:
