@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from .models import Cluster, End, Phase, Profile, Site
 from .units import format_bytes, format_duration
@@ -36,14 +37,41 @@ def workers(cluster: Cluster) -> str:
 
 
 def worker_size(profile: Profile) -> str:
-    """Return ``1 core, 2 GiB`` of one worker."""
-    return f"{profile.cores} core{'' if profile.cores == 1 else 's'}, {format_bytes(profile.memory_bytes)}"
+    """Return ``1 core, 2 GiB, 1 x A100`` of one worker."""
+    size = f"{profile.cores} core{'' if profile.cores == 1 else 's'}, {format_bytes(profile.memory_bytes)}"
+    return ", ".join([size, *(f"{a.count} x {a.model or a.resource}" for a in profile.accelerators)])
 
 
 def profiles(site: Site) -> str:
     """Return the profiles of a site in one cell, the default marked by a star."""
     default = site.default_profile or next((p.name for p in site.profiles), None)
-    return "; ".join(f"{p.name}{'*' if p.name == default else ''} ({worker_size(p)})" for p in site.profiles)
+    return "; ".join(
+        f"{p.name}{'*' if p.name == default else ''} ({worker_size(p)}{', not now' if p.name in site.unavailable else ''})"
+        for p in site.profiles
+    )
+
+
+def accelerators(site: Site) -> str:
+    """Return ``A100 9 of 12`` for each accelerator of a site; what nobody reports is unknown, never 0."""
+    told = []
+    for a in site.capacity.accelerators:
+        free, total = ("unknown" if n is None else str(n) for n in (a.free, a.total))
+        told.append(f"{a.title or a.model or a.resource} {free} of {total}")
+    return "; ".join(told) or "-"
+
+
+def heard(site: Site, now: datetime) -> str:
+    """Return how long ago a remote site was heard, ``-`` where that is not known."""
+    at = site.health.last_heard_at
+    return "-" if at is None else f"{format_duration(max(0, round((now - at).total_seconds())))} ago"
+
+
+def site_notes(site: Site) -> list[str]:
+    """Return what else there is to know before a site is chosen, a sentence each."""
+    notes = [f"{name} cannot be had now: {why}" for name, why in site.unavailable.items()]
+    if not site.encrypted:
+        notes.append("Not encrypted: clients, scheduler and workers there talk without TLS.")
+    return notes
 
 
 def end(value: End | None) -> str:

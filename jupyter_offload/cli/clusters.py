@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from datetime import UTC, datetime
 from typing import Any
 
 from ..api import asking, text
@@ -64,10 +65,13 @@ def print_cluster(output: Output, cluster: Cluster) -> None:
         "site": f"{cluster.spec.site} ({cluster.site_title}), on {cluster.host}",
         "profile": f"{profile.name}: {text.worker_size(profile)} per worker",
         "environment": cluster.spec.environment or "default",
+        "image": cluster.spec.image,
         "workers": f"{text.workers(cluster)} connected",
         "in use": f"{usage.busy_fraction:.0%} of {usage.cores} cores, {format_bytes(usage.memory_used_bytes)} of "
         f"{format_bytes(usage.memory_bytes)}, {usage.tasks_done} tasks done, {usage.tasks_waiting} waiting",
         "clients": str(usage.clients),
+        "encryption": None if cluster.encrypted else "none: clients, scheduler and workers talk without TLS",
+        "left": "; ".join(cluster.left_at_site) or None,
         "ends": text.end(cluster.end) + (", together with the Jupyter server" if cluster.ends_with_server else ""),
     }
     width = max(map(len, facts))
@@ -77,6 +81,9 @@ def print_cluster(output: Output, cluster: Cluster) -> None:
     if cluster.worker_list:
         output.line()
         _print_workers(output, cluster)
+    if any(w.stage for w in cluster.worker_list):
+        output.line()
+        _print_stages(output, cluster)
 
 
 def _print_workers(output: Output, cluster: Cluster) -> None:
@@ -95,6 +102,20 @@ def _print_workers(output: Output, cluster: Cluster) -> None:
         for w in cluster.worker_list
     ]
     heading = ("WORKER", "STATE", "CORES", "MEMORY USED", "SPILLED", "CPU", "TASKS DONE", "RESTARTS", "MESSAGE")
+    output.table(heading, rows, if_empty="no workers")
+
+
+def _print_stages(output: Output, cluster: Cluster) -> None:
+    """Print how far each worker of a remote site is, since when, until when, and why."""
+    now = datetime.now(UTC)
+    rows = []
+    for w in cluster.worker_list:
+        since = format_duration((now - w.stage_since).total_seconds()) if w.stage_since else "-"
+        until = f"{w.deadline_at.astimezone():%H:%M:%S}" if w.deadline_at else "-"
+        trip = f"{w.round_trip_s * 1000:.1f} ms" if w.round_trip_s is not None else "-"
+        why = " ".join(part for part in (w.message, w.hint) if part)
+        rows.append((w.name, w.stage.value if w.stage else "-", since, until, w.site_id or "-", trip, why))
+    heading = ("WORKER", "STAGE", "FOR", "GIVEN UP AT", "AT THE SITE", "ROUND TRIP", "WHY")
     output.table(heading, rows, if_empty="no workers")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from datetime import UTC, datetime
 
 from ..api import text
 from ..api.client import AsyncKeeperClient
@@ -19,23 +20,30 @@ async def list_(client: AsyncKeeperClient, output: Output, _: argparse.Namespace
     if output.as_json:
         output.model(answer)
         return OK
-    heading = ("SITE", "TITLE", "HEALTH", "CORES FREE", "MEMORY FREE", "PROFILES (* default)")
-    output.table(heading, [_row(site) for site in answer.sites], if_empty="There are no sites.")
+    heading = (
+        "SITE", "TITLE", "HEALTH", "HEARD", "CORES FREE", "MEMORY FREE", "ACCELERATORS FREE", "PROFILES (* default)",
+    )  # fmt: skip
+    now = datetime.now(UTC)
+    output.table(heading, [_row(site, now) for site in answer.sites], if_empty="There are no sites.")
     for site in answer.sites:
         if site.health.message:
             hint = f" {site.health.hint}" if site.health.hint else ""
             output.line(f"{site.name}: {site.health.message}{hint}")
+        for note in text.site_notes(site):
+            output.line(f"{site.name}: {note}")
     return OK
 
 
-def _row(site: Site) -> tuple[str, ...]:
+def _row(site: Site, now: datetime) -> tuple[str, ...]:
     capacity = site.capacity
     return (
         site.name,
         site.title or site.name,
         site.health.state.value,
+        text.heard(site, now),
         _of(capacity.cores_free, capacity.cores_total, str),
         _of(capacity.memory_free_bytes, capacity.memory_total_bytes, format_bytes),
+        text.accelerators(site),
         text.profiles(site),
     )
 

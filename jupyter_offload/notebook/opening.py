@@ -62,6 +62,7 @@ def new_cluster(
     cores: int | None = ...,
     memory: str | int | None = ...,
     environment: str | None = ...,
+    image: str | None = ...,
     idle_timeout: str | float | None = ...,
     lifetime: str | float | None = ...,
     env: Mapping[str, str] | None = ...,
@@ -81,6 +82,7 @@ def new_cluster(
     cores: int | None = ...,
     memory: str | int | None = ...,
     environment: str | None = ...,
+    image: str | None = ...,
     idle_timeout: str | float | None = ...,
     lifetime: str | float | None = ...,
     env: Mapping[str, str] | None = ...,
@@ -99,6 +101,7 @@ def new_cluster(
     cores: int | None = None,
     memory: str | int | None = None,
     environment: str | None = None,
+    image: str | None = None,
     idle_timeout: str | float | None = None,
     lifetime: str | float | None = None,
     env: Mapping[str, str] | None = None,
@@ -118,6 +121,7 @@ def new_cluster(
         cores: threads of one worker; None = the profile's.
         memory: of one worker, such as ``4 GiB``, or bytes; None = the profile's.
         environment: kernelspec name or path of a Python; None = this Python.
+        image: what the workers run at a site that has images; None = the site's first.
         idle_timeout: end after so long without work: seconds, or text such as ``1 h``; 0 = never; None = the profile's.
         lifetime: end so long after creation; 0 = no end; None = the profile's.
         env: environment variables of scheduler and workers.
@@ -134,7 +138,7 @@ def new_cluster(
     timeout_s = asking.seconds(timeout, "timeout")
     values = {
         "name": name, "site": site, "workers": workers, "profile": profile, "adaptive": _range(adaptive),
-        "cores": cores, "memory_bytes": memory, "environment": environment, "idle_timeout_s": idle_timeout,
+        "cores": cores, "memory_bytes": memory, "environment": environment, "image": image, "idle_timeout_s": idle_timeout,
         "lifetime_s": lifetime, "env": None if env is None else dict(env), "modules": list(modules) or None,
     }  # fmt: skip
     given = {field: value for field, value in values.items() if value is not None}

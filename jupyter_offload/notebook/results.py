@@ -10,7 +10,7 @@ from ..api.models import Site, TimelineEntry
 from ..api.problems import NotFound, ProblemCode
 from . import html
 
-_SITE_HEADING = ("SITE", "TITLE", "HEALTH", "PROFILES (* default)")
+_SITE_HEADING = ("SITE", "TITLE", "HEALTH", "ACCELERATORS FREE", "PROFILES (* default)")
 
 
 class Sites(list[Site]):
@@ -39,7 +39,7 @@ class Sites(list[Site]):
         )  # fmt: skip
 
     def _rows(self) -> list[tuple[str, ...]]:
-        return [(s.name, s.title or s.name, _health(s), text.profiles(s)) for s in self]
+        return [(s.name, s.title or s.name, _health(s), text.accelerators(s), text.profiles(s)) for s in self]
 
     def __repr__(self) -> str:
         return text.columns([_SITE_HEADING, *self._rows()]) if self else "no sites"
@@ -49,7 +49,7 @@ class Sites(list[Site]):
 
 
 def _health(site: Site) -> str:
-    message = site.health.message
+    message = " ".join([site.health.message, *text.site_notes(site)]).strip()
     return f"{site.health.state.value}: {message}" if message else site.health.state.value
 
 

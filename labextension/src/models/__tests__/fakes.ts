@@ -1,11 +1,22 @@
 import { OffloadProblem } from '../../api/problem';
 import type { OffloadClient } from '../../api/client';
-import type { Cluster, ClusterList, ClusterSpecInput, Preview, Site } from '../../api/types';
+import type {
+  Cluster,
+  ClusterList,
+  ClusterSpecInput,
+  Preview,
+  Profile,
+  Site
+} from '../../api/types';
 import { cluster, environment, trans } from '../../cells/__tests__/fakes';
 import { resolveProfile } from '../asked';
 import { ClusterModel } from '../model';
 
 export { cluster, environment, trans };
+
+function profile(name: string, title: string, more: Partial<Profile>): Profile {
+  return { ...resolveProfile(undefined, cluster('x').spec), name, title, ...more };
+}
 
 export function site(name: string, more: Partial<Site> = {}): Site {
   return {
@@ -14,10 +25,7 @@ export function site(name: string, more: Partial<Site> = {}): Site {
     description: '',
     backend: 'local',
     profiles: [
-      {
-        ...resolveProfile(undefined, cluster('x').spec),
-        name: 'small',
-        title: 'Small',
+      profile('small', 'Small', {
         cores: 1,
         memory_bytes: 2 ** 32,
         maximum_workers: 8,
@@ -25,15 +33,8 @@ export function site(name: string, more: Partial<Site> = {}): Site {
         idle_timeout_s: 3600,
         lifetime_s: 0,
         maximum_lifetime_s: 86_400
-      },
-      {
-        ...resolveProfile(undefined, cluster('x').spec),
-        name: 'big',
-        title: 'Big',
-        cores: 8,
-        memory_bytes: 2 ** 35,
-        maximum_workers: 3
-      }
+      }),
+      profile('big', 'Big', { cores: 8, memory_bytes: 2 ** 35, maximum_workers: 3 })
     ],
     default_profile: 'small',
     maximum_clusters: 20,

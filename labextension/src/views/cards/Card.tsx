@@ -62,14 +62,7 @@ export const Card = memo(function Card(props: ICardProps): JSX.Element {
           {cluster.name}
         </button>
         <span className="jp-Offload-phase">{phaseWord(cluster.phase, trans)}</span>
-        {!cluster.encrypted && (
-          <span
-            className="jp-Offload-chip jp-mod-warn"
-            title={trans.__('Clients, scheduler and workers talk without TLS.')}
-          >
-            {trans.__('not encrypted')}
-          </span>
-        )}
+        {!cluster.encrypted && <NotEncrypted />}
         <span className="jp-Offload-space" />
         <Since cluster={cluster} now={now} />
       </div>
@@ -84,6 +77,18 @@ export const Card = memo(function Card(props: ICardProps): JSX.Element {
     </li>
   );
 });
+
+function NotEncrypted(): JSX.Element {
+  const trans = useTrans();
+  return (
+    <span
+      className="jp-Offload-chip jp-mod-warn"
+      title={trans.__('Clients, scheduler and workers talk without TLS.')}
+    >
+      {trans.__('not encrypted')}
+    </span>
+  );
+}
 
 /** Whether its time is still counted in seconds. */
 function isYoung(cluster: Cluster): boolean {
