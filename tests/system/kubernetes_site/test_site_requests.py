@@ -257,9 +257,16 @@ async def test_sites_of_one_account_share_a_connection(ann: Path, tmp_path: Path
     assert one.api.connection is two.api.connection
     assert one.api.namespace != two.api.namespace
     await one.api.request("GET", "/version")
+    session = one.api.connection._session
     await one.close()
     await one.close()
     assert await two.api.request("GET", "/version"), "the other one still uses it"
+    assert session is not None and two.api.connection._session is session
+    await two.close()
+    assert session.http.is_closed
+    three = await site(node="c", kubeconfig=str(ann))
+    assert three.api.connection is not two.api.connection
+    assert await three.api.request("GET", "/version")
 
 
 async def test_a_kubeconfig_that_comes_later(ann: Path, tmp_path: Path, namespace: str, site: MakeSite) -> None:
