@@ -89,8 +89,10 @@ def _scheduler_container(python: str, preload: Sequence[str], options: DaskOpera
     size = {"cpu": str(options.scheduler_cores), "memory": str(options.scheduler_memory_bytes)}
     return {
         "name": "scheduler",
-        "command": [
-            python, "-m", "distributed.cli.dask_scheduler", "--host", "0.0.0.0",  # noqa: S104  (of the pod)
+        "command": [python, "-m", "distributed.cli.dask_scheduler"],
+        # KubeCluster.from_name() looks for something here
+        "args": [
+            "--host", "0.0.0.0",  # noqa: S104  (of the pod)
             "--port", str(names.SCHEDULER_PORT), "--dashboard-address", f":{names.DASHBOARD_PORT}", *preload,
         ],
         "ports": [
@@ -108,10 +110,10 @@ def _worker_container(python: str, preload: Sequence[str], profile: Profile) -> 
     size |= {a.resource: str(a.count) for a in profile.accelerators}
     return {
         "name": "worker",
+        "command": [python, "-m", "distributed.cli.dask_worker"],
         # its name and the scheduler's address are variables that the operator adds
-        "command": [
-            python, "-m", "distributed.cli.dask_worker", "--name", "$(DASK_WORKER_NAME)",
-            "--nthreads", str(profile.cores), "--memory-limit", str(profile.memory_bytes),
+        "args": [
+            "--name", "$(DASK_WORKER_NAME)", "--nthreads", str(profile.cores), "--memory-limit", str(profile.memory_bytes),
             "--death-timeout", str(_DEATH_TIMEOUT_S), "--no-dashboard", *preload,
         ],
         "resources": {"requests": size, "limits": size},

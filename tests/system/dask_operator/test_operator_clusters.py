@@ -9,7 +9,7 @@ from jupyter_offload.api.models import DashboardTarget
 
 from .conftest import Desk
 
-pytestmark = pytest.mark.usefixtures("operator")
+pytestmark = [pytest.mark.usefixtures("operator"), pytest.mark.timeout(400)]
 
 
 #: What a notebook with this package, and one without it, run.

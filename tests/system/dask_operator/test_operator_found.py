@@ -16,6 +16,8 @@ from tests.stack.dask_operator import DaskOperator
 
 from .conftest import Desk
 
+pytestmark = pytest.mark.timeout(400)
+
 API = "/apis/kubernetes.dask.org/v1/namespaces"
 #: What somebody runs in a notebook in the cluster.
 KUBE_CLUSTER = """
@@ -25,7 +27,12 @@ spec = make_cluster_spec(
     "by-hand", image="dask:test", n_workers=1, worker_command="dask worker", resources={{"requests": size, "limits": size}}
 )
 spec["spec"]["scheduler"]["spec"]["containers"][0]["args"][:1] = ["dask", "scheduler"]  # dask-scheduler is no more
-cluster = KubeCluster(custom_cluster_spec=spec, namespace="{space}", shutdown_on_close=False, quiet=True)
+for _ in range(5):
+    try:
+        cluster = KubeCluster(custom_cluster_spec=spec, namespace="{space}", shutdown_on_close=False, quiet=True, resource_timeout=15)
+        break
+    except TimeoutError:  # two handlers of the operator race for the phase, which may stay Pending: then connect to it
+        pass
 print("made", cluster.scheduler_address, flush=True)
 """
 

@@ -8,6 +8,8 @@ from jupyter_offload.api.problems import BadInput
 
 from .conftest import Desk
 
+pytestmark = pytest.mark.timeout(400)
+
 DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 
 

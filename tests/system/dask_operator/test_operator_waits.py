@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import distributed
 import psutil
+import pytest
 
 from jupyter_offload.api.models import KeeperHealth
 from tests.stack.dask_operator import DaskOperator
 
 from .conftest import Desk
+
+pytestmark = pytest.mark.timeout(400)
 
 
 def test_an_image_that_cannot_be_had(desk: Desk, operator: DaskOperator) -> None:

@@ -57,7 +57,8 @@ def test_it_carries_whose_it_is() -> None:
 
 def test_image_modules_and_idle_timeout_are_what_was_asked() -> None:
     found = made(image="new", modules=["numpy", "a.b"], idle_timeout_s=600)
-    command = found["spec"]["worker"]["spec"]["containers"][0]["command"]
+    command = found["spec"]["worker"]["spec"]["containers"][0]["args"]
+    assert found["spec"]["scheduler"]["spec"]["containers"][0]["args"], "KubeCluster.from_name() reads them"
     assert command[-4:] == ["--preload", "numpy", "--preload", "a.b"]
     assert found["spec"]["scheduler"]["spec"]["containers"][0]["image"] == "dask:2"
     assert found["spec"]["idleTimeout"] == 600
