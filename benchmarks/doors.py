@@ -89,6 +89,11 @@ class Offload(Door):
         self._id = ""
         self._direct: httpx.Client | None = None
 
+    @property
+    def id(self) -> str:
+        """The cluster's, once it was asked for."""
+        return self._id
+
     def http(self) -> httpx.Client:
         """Return an open connection to this door."""
         if self._server is not None:
