@@ -222,18 +222,24 @@ class Attempt:
         except Conflict:
             return
         try:
-            made = await self._api.request(
+            made: dict[str, Any] | None = await self._api.request(
                 "POST", self._path("pods"), body=self._wanted, params={"fieldValidation": "Strict"}
             )
         except Conflict:
-            return
+            made = (
+                await self._get()
+            )  # another's, who may have found no Secret to give it, since this one took its place
         except OffloadError:
             await self._api.request("DELETE", path)
             raise
-        log.info("pod %s was made in %s", self._name, self._api.namespace)
-        self._made.add(made["metadata"]["uid"])
-        owner = {"apiVersion": "v1", "kind": "Pod", "name": self._name, "uid": made["metadata"]["uid"]}
-        await self._api.request("PATCH", path, body={"metadata": {"ownerReferences": [owner]}})
+        else:
+            assert made is not None
+            log.info("pod %s was made in %s", self._name, self._api.namespace)
+            self._made.add(made["metadata"]["uid"])
+        if made is not None:
+            owner = {"apiVersion": "v1", "kind": "Pod", "name": self._name, "uid": made["metadata"]["uid"]}
+            with contextlib.suppress(NotFound):
+                await self._api.request("PATCH", path, body={"metadata": {"ownerReferences": [owner]}})
 
     def _new_secret(self) -> dict[str, Any]:
         return pod.secret(self._here.owner, self._authority.pem, self._authority.door())
