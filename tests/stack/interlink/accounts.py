@@ -10,14 +10,13 @@ from ..kubernetes.control_plane import kubeconfig
 
 #: Of a user in a namespace; ``tests/system/deploy`` compares them with the chart's.
 USER_RULES: list[dict[str, Any]] = [
-    {"apiGroups": [""], "resources": ["pods"], "verbs": ["create", "get", "list", "watch", "delete"]},
+    {"apiGroups": [""], "resources": ["pods"], "verbs": ["create", "get", "list", "delete"]},
     {"apiGroups": [""], "resources": ["pods/log"], "verbs": ["get"]},
     {"apiGroups": [""], "resources": ["secrets"], "verbs": ["create", "get", "list", "patch", "delete"]},
-    {"apiGroups": [""], "resources": ["events", "resourcequotas", "limitranges"], "verbs": ["get", "list"]},
+    {"apiGroups": [""], "resources": ["events", "resourcequotas"], "verbs": ["list"]},
 ]
 _NODES_RULES = [
-    {"apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "list", "watch"]},
-    {"apiGroups": [""], "resources": ["namespaces"], "verbs": ["get"]},
+    {"apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "list"]},
 ]
 #: As interLink's chart has it, without what only its tunnels need.
 _KUBELET_RULES = [

@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 import yaml
 
+from jupyter_offload.backends.kubernetes.rbac import RIGHTS
 from jupyter_offload.keeper.relay.settings import RelayFile
 from jupyter_offload.keeper.site_files import read_site_file
 from jupyter_offload.relay.hub.config import RelayConfig
 from tests.stack import helm
+from tests.stack.interlink.accounts import USER_RULES
 from tests.stack.kubernetes.client import Cluster
 
 DEPLOY = Path(__file__).parents[3] / "deploy" / "helm"
@@ -191,6 +193,20 @@ def test_an_account_of_the_chart_may_do_what_it_needs_and_no_more(installed, kub
     for verb, resource in (("patch", "nodes"), ("create", "pods/exec"), ("create", "serviceaccounts/token"),
                            ("patch", "pods"), ("create", "rolebindings")):  # fmt: skip
         assert not may(verb, resource, here), (verb, resource)
+
+
+def test_the_role_of_users_is_what_the_backend_needs(chart) -> None:
+    """No more and no less; with the Dask Operator it is more."""
+    values = EVERYTHING | {"rbac": EVERYTHING["rbac"] | {"daskOperator": False}}
+    roles = {o["metadata"]["name"]: o["rules"] for o in of_kind(chart.objects(values), "ClusterRole")}
+
+    def granted(name: str) -> set[tuple[str, str]]:
+        return {(r, v) for rule in roles[name] for r in rule["resources"] for v in rule["verbs"]}
+
+    needed = {(r.named, r.verb) for r in RIGHTS if r.namespaced}
+    assert granted("jupyter-offload-user") == needed
+    assert granted("jupyter-offload-nodes") == {(r.named, r.verb) for r in RIGHTS if not r.namespaced}
+    assert {(r, v) for rule in USER_RULES for r in rule["resources"] for v in rule["verbs"]} == needed
 
 
 def test_uninstalling_leaves_nothing(chart, installed, kubernetes) -> None:
