@@ -59,6 +59,7 @@ class Attempt:
         self.stage = "it is looked for"
         self.hint: str | None = None
         self._handed_over = False
+        self._mended = False
         self._made: set[str] = set()
         self._began = time.monotonic()
 
@@ -120,7 +121,10 @@ class Attempt:
         if sight.over or sight.trouble is not None:
             await self._clear_away(found, sight)
             return None
-        return await self._enter(found, sight.address) if sight.address is not None else None
+        if sight.address is None:
+            await self._mend(found)
+            return None
+        return await self._enter(found, sight.address)
 
     async def _clear_away(self, found: dict[str, Any], sight: Sight) -> None:
         """Delete what has ended, or will never begin but another one may."""
@@ -229,8 +233,9 @@ class Attempt:
             made = (
                 await self._get()
             )  # another's, who may have found no Secret to give it, since this one took its place
-        except OffloadError:
-            await self._api.request("DELETE", path)
+        except BadInput:  # a clear no; after silence nobody knows whether there is a pod now, which needs its Secret
+            with contextlib.suppress(OffloadError):
+                await self._api.request("DELETE", path)
             raise
         else:
             assert made is not None
@@ -240,6 +245,18 @@ class Attempt:
             owner = {"apiVersion": "v1", "kind": "Pod", "name": self._name, "uid": made["metadata"]["uid"]}
             with contextlib.suppress(NotFound):
                 await self._api.request("PATCH", path, body={"metadata": {"ownerReferences": [owner]}})
+
+    async def _mend(self, found: dict[str, Any]) -> None:
+        """Give a pod that waits for long its Secret, in case the one who made the pod died between, or was cut off."""
+        if self._mended or time.monotonic() - self._began < EVENTS_AFTER_S:
+            return
+        self._mended = True
+        secret = await asyncio.to_thread(self._new_secret)
+        owner = {"apiVersion": "v1", "kind": "Pod", "name": self._name, "uid": found["metadata"]["uid"]}
+        secret["metadata"]["ownerReferences"] = [owner]
+        with contextlib.suppress(Conflict):
+            await self._api.request("POST", self._path("secrets"), body=secret)
+            log.info("pod %s had no Secret", self._name)
 
     def _new_secret(self) -> dict[str, Any]:
         return pod.secret(self._here.owner, self._authority.pem, self._authority.door())

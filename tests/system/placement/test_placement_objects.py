@@ -7,13 +7,14 @@ import datetime
 
 import pytest
 
+from jupyter_offload.api.models import ClusterList
 from jupyter_offload.doorway import identity, pod
 from jupyter_offload.doorway.app import Doorway
 from jupyter_offload.doorway.placing import Attempt
 from jupyter_offload.doorway.settings import Placement
 from tests.stack.kubernetes import client as stack
 
-from .conftest import User
+from .conftest import User, until
 
 
 @pytest.mark.parametrize("uid", [1000, 0])
@@ -79,3 +80,21 @@ def test_two_doorways_at_once_make_one_pod(user: User) -> None:
     held = user.object("secrets")
     assert held is not None
     assert {o["uid"] for o in held["metadata"]["ownerReferences"]} == set(uids)
+
+
+def test_a_pod_that_was_left_without_its_secret_gets_one(user: User) -> None:
+    """The one who made it was cut off before it could know."""
+    user.client.call("listClusters", ClusterList)
+    made = user.pod()
+    spec = {
+        k: v for k, v in made["spec"].items() if k not in ("nodeName", "tolerations", "priority", "preemptionPolicy")
+    }
+    kept = {k: made["metadata"][k] for k in ("name", "labels", "annotations")}
+    path = f"/api/v1/namespaces/{user.kubernetes.namespace}/pods"
+    user.kubernetes.admin.request("DELETE", f"{path}/{user.name}", json={"gracePeriodSeconds": 1})
+    until(lambda: user.object() is None and user.object("secrets") is None)
+    user.kubernetes.make(path, {"metadata": kept, "spec": spec})
+    assert user.client.call("listClusters", ClusterList).clusters == []
+    held = user.object("secrets")
+    assert held is not None
+    assert held["metadata"]["ownerReferences"][0]["uid"] == user.pod()["metadata"]["uid"]
