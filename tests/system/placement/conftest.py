@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import shutil
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -28,10 +31,10 @@ PATIENCE_S = 90
 ACCOUNT = "placement-user"
 #: As deploy/helm gives them to users.
 RULES = [
-    {"apiGroups": [""], "resources": ["pods"], "verbs": ["create", "get", "list", "watch", "delete"]},
+    {"apiGroups": [""], "resources": ["pods"], "verbs": ["create", "get", "list", "delete"]},
     {"apiGroups": [""], "resources": ["pods/log"], "verbs": ["get"]},
     {"apiGroups": [""], "resources": ["secrets"], "verbs": ["create", "get", "list", "patch", "delete"]},
-    {"apiGroups": [""], "resources": ["events", "resourcequotas", "limitranges"], "verbs": ["get", "list"]},
+    {"apiGroups": [""], "resources": ["events", "resourcequotas"], "verbs": ["list"]},
 ]
 Json = dict[str, Any]
 
@@ -154,6 +157,11 @@ class User:
         path = f"/api/v1/namespaces/{self.kubernetes.namespace}/pods/{self.name}"
         self.kubernetes.admin.request("DELETE", path, json={"gracePeriodSeconds": 1})
         until(lambda: self.object() is None and self.object("secrets") is None, "pod or Secret is left")
+        # a pod's /tmp ends with it; here it is this machine's
+        for data in (self.folder / "data", self.folder / "elsewhere"):
+            for cluster in (data / "offload" / "clusters").glob("*"):
+                spill = Path(tempfile.gettempdir()) / f"jupyter-offload-spill-{os.getuid()}-{cluster.name}"
+                shutil.rmtree(spill, ignore_errors=True)
 
 
 def write_kubeconfig(kubernetes: stack.Cluster, account: str, path: Path) -> None:
