@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
-from typing import Any
 
 import yaml
 
 from ...api.models import (
-    MAXIMUM_WORKERS,
-    Adaptive,
     Capacity,
     ClusterSpec,
     Finding,
@@ -37,14 +34,15 @@ from ...ports import (
 )
 from ..kubernetes.api import KubeApi
 from ..kubernetes.connection import Connection
-from ..kubernetes.quantities import whole
-from . import doctor, names, objects, reading
+from . import doctor, names, objects, reading, showing
 from .options import read_options
 from .reach import Reach
 from .snapshot import Looker, Object, Snapshot
 
 #: The name of a new service may be known only after a while, since that it was unknown is remembered too.
 _NAMES_SETTLE_S = 20.0
+#: Until the operator has seen a change, if it runs.
+_NOTICED_S = 2.0
 
 
 class DaskOperatorBackend(Backend):
@@ -62,6 +60,7 @@ class DaskOperatorBackend(Backend):
         self._reach = Reach()
         #: since when a worker group has had another number of workers than it should, by its uid and that number
         self._behind_since: dict[tuple[str, int], float] = {}
+        self._nudged_at: dict[str, float] = {}
         #: since when a scheduler's pod has been ready and not reached, by its uid
         self._unreached_since: dict[str, float] = {}
 
@@ -103,13 +102,13 @@ class DaskOperatorBackend(Backend):
                 raise
         except NotFound as error:
             raise doctor.not_installed(error) from error
-        await save(_handle(made))
+        await save(showing.handle(made))
         self._looker.forget()
 
     async def scheduler(self, cluster: ClusterContext) -> SchedulerAt:
         """Return what the DaskCluster, its scheduler's pod and, where it is reached, the scheduler itself show."""
         snapshot = await self._looker.look()
-        found = _find(snapshot, cluster)
+        found = showing.find(snapshot, cluster)
         if found is None:
             return SchedulerAt(SchedulerState.absent)
         name = names.name_of(found)
@@ -117,26 +116,28 @@ class DaskOperatorBackend(Backend):
         shown = SchedulerAt(
             SchedulerState.ready,
             workers=int(group["spec"]["worker"]["replicas"]) if group is not None else None,
-            adaptive=_adaptive_of(snapshot, name),
-            agrees=_same_idle_timeout(found, cluster),
+            adaptive=showing.adaptive_of(snapshot, name),
+            agrees=showing.same_idle_timeout(found, cluster),
         )
         pod, problem = reading.scheduler_waits(snapshot, name)
         if pod is None:
             return self._not_ready(found, problem, shown)
         reached = await self._reach.find(names.uid_of(pod), reading.hosts_of(snapshot, name, pod))
+        behind = self._behind(snapshot, name, group)
+        shown = replace(shown, agrees=shown.agrees and behind is None)
         if reached is None:
             since = self._unreached_since.setdefault(names.uid_of(pod), time.monotonic())
             if time.monotonic() - since < _NAMES_SETTLE_S:
                 return replace(shown, state=SchedulerState.starting)
-            return replace(shown, problem=_not_reached(snapshot.namespace, name))
+            return replace(shown, problem=showing.not_reached(snapshot.namespace, name))
         self._unreached_since.pop(names.uid_of(pod), None)
         return replace(
-            shown, address=reached.address, dashboard=(reached.host, names.DASHBOARD_PORT),
-            problem=self._behind(snapshot, name, group), usage=_usage(await self._reach.identity(reached)),
+            shown, address=reached.address, dashboard=(reached.host, names.DASHBOARD_PORT), problem=behind,
+            usage=showing.usage(await self._reach.identity(reached)),
         )  # fmt: skip
 
     def _not_ready(self, found: Object, problem: Reason | None, shown: SchedulerAt) -> SchedulerAt:
-        age_s = time.time() - _created_at(found)
+        age_s = time.time() - showing.created_at(found)
         phase = (found.get("status") or {}).get("phase")
         deadlines = self.options.deadlines
         if phase == "Error":
@@ -159,11 +160,7 @@ class DaskOperatorBackend(Backend):
         if group is None:
             return None
         wanted = int(group["spec"]["worker"]["replicas"])
-        there = len([
-            d for d in snapshot.of(snapshot.deployments, name, names.WORKER)
-            if names.labels_of(d).get("dask.org/workergroup-name") == names.name_of(group)
-            and "deletionTimestamp" not in d["metadata"]
-        ])  # fmt: skip
+        there = showing.deployments(snapshot, name, group)
         key = (names.uid_of(group), wanted)
         if there == wanted:
             self._behind_since.pop(key, None)
@@ -177,12 +174,12 @@ class DaskOperatorBackend(Backend):
     async def submit(self, cluster: ClusterContext, workers: int, save: SaveHandle) -> None:
         """Have the operator hold ``workers`` workers, or adapt; also what else the spec asks for."""
         snapshot = await self._looker.look()
-        found = _find(snapshot, cluster)
+        found = showing.find(snapshot, cluster)
         if found is None:
             return
         name, space = names.name_of(found), snapshot.namespace
-        await save(_handle(found))
-        if not _same_idle_timeout(found, cluster):
+        await save(showing.handle(found))
+        if not showing.same_idle_timeout(found, cluster):
             wanted = {"spec": {"idleTimeout": cluster.spec.idle_timeout_s or 0}}
             await self._api.request("PATCH", names.path(names.CLUSTERS, space, name), body=wanted)
         if cluster.spec.adaptive is not None:
@@ -193,9 +190,27 @@ class DaskOperatorBackend(Backend):
                 await self._delete(names.path(names.AUTOSCALERS, space, names.name_of(scaler)), names.uid_of(scaler))
             group = snapshot.default_group(name)
             if group is not None and group["spec"]["worker"]["replicas"] != workers:
-                path = names.path(names.GROUPS, space, names.name_of(group))
-                await self._api.request("PATCH", path, body={"spec": {"worker": {"replicas": workers}}})
+                await self._replicas(snapshot, group, workers)
+            elif group is not None and self._behind(snapshot, name, group) is not None:
+                await self._nudge(snapshot, name, group, workers)
         self._looker.forget()
+
+    async def _replicas(self, snapshot: Snapshot, group: Object, workers: int) -> None:
+        path = names.path(names.GROUPS, snapshot.namespace, names.name_of(group))
+        await self._api.request("PATCH", path, body={"spec": {"worker": {"replicas": workers}}})
+
+    async def _nudge(self, snapshot: Snapshot, name: str, group: Object, workers: int) -> None:
+        """Ask once more, now and then: of two numbers that came soon after each other the operator may have lost one.
+
+        It acts on changes only, so it is first told the number that it has.
+        """
+        now = time.monotonic()
+        if now - self._nudged_at.get(names.uid_of(group), 0.0) < self.options.deadlines.operator_s:
+            return
+        self._nudged_at[names.uid_of(group)] = now
+        await self._replicas(snapshot, group, showing.deployments(snapshot, name, group))
+        await asyncio.sleep(_NOTICED_S)
+        await self._replicas(snapshot, group, workers)
 
     async def _adapt(self, found: Object, spec: ClusterSpec, snapshot: Snapshot) -> None:
         wanted = objects.autoscaler(found, spec)
@@ -203,7 +218,7 @@ class DaskOperatorBackend(Backend):
         known = snapshot.autoscalers.get(names.name_of(found))
         if known is None:
             await self._api.request("POST", path, body=wanted)
-        elif not _same_adaptive(known, spec):
+        elif not showing.same_adaptive(known, spec):
             body = {"spec": wanted["spec"]}
             await self._api.request("PATCH", f"{path}/{names.name_of(known)}", body=body)
 
@@ -218,7 +233,7 @@ class DaskOperatorBackend(Backend):
         return {c.id: await self._seen(snapshot, c) for c in clusters}
 
     async def _seen(self, snapshot: Snapshot, cluster: ClusterContext) -> WorkersSeen:
-        found = _find(snapshot, cluster)
+        found = showing.find(snapshot, cluster)
         if found is None:
             return WorkersSeen()
         name = names.name_of(found)
@@ -235,20 +250,24 @@ class DaskOperatorBackend(Backend):
         """Delete the DaskCluster and say what the site still holds of it."""
         self._looker.forget()
         snapshot = await self._looker.look()
-        found = _find(snapshot, cluster)
+        found = showing.find(snapshot, cluster)
         name = names.name_of(found) if found is not None else str(cluster.handle.get("name") or "")
         if found is not None and "deletionTimestamp" not in found["metadata"]:
             await self._delete(names.path(names.CLUSTERS, snapshot.namespace, name), names.uid_of(found))
             self._looker.forget()
         if not name or (found is None and name in snapshot.clusters):  # another one of that name is not ours to count
             return []
-        return _held(snapshot, name, found is not None)
+        return showing.held(snapshot, name, found is not None)
 
     async def find_owned(self, owner: str) -> Sequence[Owned]:
         """Return the DaskClusters with this owner's label."""
         snapshot = await self._looker.look()
         return [
-            Owned(names.labels_of(c).get(names.CLUSTER, ""), f"DaskCluster {name} in {snapshot.namespace}", _handle(c))
+            Owned(
+                names.labels_of(c).get(names.CLUSTER, ""),
+                f"DaskCluster {name} in {snapshot.namespace}",
+                showing.handle(c),
+            )
             for name, c in snapshot.clusters.items()
             if names.labels_of(c).get(names.OWNER) == owner
         ]
@@ -263,7 +282,7 @@ class DaskOperatorBackend(Backend):
             return True
         if found is not None and "deletionTimestamp" not in found["metadata"]:
             await self._delete(names.path(names.CLUSTERS, snapshot.namespace, name), names.uid_of(found))
-        return found is None and not _held(snapshot, name, False)
+        return found is None and not showing.held(snapshot, name, False)
 
     async def found(self, owner: str) -> Sequence[FoundCluster]:
         """Return the DaskClusters of the namespace that carry no owner's label, where the site adopts them."""
@@ -271,7 +290,7 @@ class DaskOperatorBackend(Backend):
             return []
         snapshot = await self._looker.look()
         return [
-            _found(snapshot, c)
+            showing.found_cluster(snapshot, c)
             for c in snapshot.clusters.values()
             if names.OWNER not in names.labels_of(c) and "deletionTimestamp" not in c["metadata"]
         ]
@@ -287,98 +306,3 @@ class DaskOperatorBackend(Backend):
         """Release connections; the site keeps what it runs."""
         await self._reach.close()
         await self._api.close()
-
-
-# ---------------------------------------------------------------- what a look shows
-def _handle(found: Object) -> dict[str, Any]:
-    return {"name": names.name_of(found), "uid": names.uid_of(found)}
-
-
-def _find(snapshot: Snapshot, cluster: ClusterContext) -> Object | None:
-    """Return the DaskCluster of a cluster: of its very uid, or, where that was not saved yet, with its label."""
-    if not snapshot.installed:
-        return None
-    uid = cluster.handle.get("uid")
-    for found in snapshot.clusters.values():
-        if names.uid_of(found) == uid or (uid is None and names.labels_of(found).get(names.CLUSTER) == cluster.id):
-            return found
-    return None
-
-
-def _created_at(found: Object) -> float:
-    return datetime.fromisoformat(found["metadata"]["creationTimestamp"]).astimezone(UTC).timestamp()
-
-
-def _same_idle_timeout(found: Object, cluster: ClusterContext) -> bool:
-    if names.OWNER not in names.labels_of(found) and cluster.spec.idle_timeout_s is None:
-        return True  # of one that was found, nothing is changed that nobody asked for
-    return int(found["spec"].get("idleTimeout") or 0) == (cluster.spec.idle_timeout_s or 0)
-
-
-def _adaptive_of(snapshot: Snapshot, name: str) -> Adaptive | None:
-    scaler = snapshot.autoscalers.get(name)
-    if scaler is None:
-        return None
-    minimum = min(MAXIMUM_WORKERS, max(0, int(scaler["spec"].get("minimum") or 0)))
-    maximum = min(MAXIMUM_WORKERS, max(1, minimum, int(scaler["spec"].get("maximum") or 1)))
-    return Adaptive(minimum=minimum, maximum=maximum)
-
-
-def _same_adaptive(scaler: Object, spec: ClusterSpec) -> bool:
-    adaptive = spec.adaptive
-    limits = (scaler["spec"].get("minimum"), scaler["spec"].get("maximum"))
-    return adaptive is not None and limits == (adaptive.minimum, adaptive.maximum)
-
-
-def _held(snapshot: Snapshot, name: str, is_there: bool) -> list[str]:
-    """Return what there is of a DaskCluster, for people."""
-    held = [f"DaskCluster {name} (waits for the operator to let it go)"] if is_there else []
-    for kind, found in (
-        ("worker group", snapshot.groups), ("Deployment", snapshot.deployments), ("Service", snapshot.services),
-        ("pod", snapshot.pods),
-    ):  # fmt: skip
-        held += [f"{kind} {names.name_of(o)}" for o in snapshot.of(found, name)]
-    scaler = snapshot.autoscalers.get(name)
-    return [*held, *([f"autoscaler {names.name_of(scaler)}"] if scaler is not None else [])]
-
-
-def _usage(identity: Mapping[str, Any] | None) -> dict[str, float]:
-    counts = (identity or {}).get("counts") or {}
-    cores = max(1, int(counts.get("cores") or 0))
-    return {
-        "clients": counts.get("clients", 0),
-        "tasks_waiting": counts.get("waiting", 0) + counts.get("processing", 0),
-        "busy_fraction": min(1.0, counts.get("processing", 0) / cores),
-    }
-
-
-def _not_reached(namespace: str, name: str) -> Reason:
-    service = f"{name}-scheduler"
-    return Reason(
-        code=ReasonCode.scheduler_not_reached,
-        message="The scheduler runs, but no connection from this host reaches it: it listens in the network of the cluster.",
-        hint=(
-            "Use a notebook that runs in the cluster, or forward its port: "
-            f"kubectl -n {namespace} port-forward svc/{service} {names.SCHEDULER_PORT}, and then"
-            f' Client("tcp://localhost:{names.SCHEDULER_PORT}")'
-        ),
-    )
-
-
-def _found(snapshot: Snapshot, found: Object) -> FoundCluster:
-    name = names.name_of(found)
-    group = snapshot.default_group(name)
-    worker = found["spec"]["worker"]
-    replicas = min(
-        MAXIMUM_WORKERS, int((group["spec"]["worker"] if group is not None else worker).get("replicas") or 0)
-    )
-    container = (worker["spec"]["containers"] or [{}])[0]
-    resources = container.get("resources") or {}
-    size = {**(resources.get("requests") or {}), **(resources.get("limits") or {})}
-    profile = Profile(
-        name="as-made", title="As it was made", cores=min(1024, max(1, whole(size.get("cpu")) or 1)),
-        memory_bytes=max(1, whole(size.get("memory")) or 1),
-    )  # fmt: skip
-    return FoundCluster(
-        names.uid_of(found), name, _handle(found), profile, replicas, _adaptive_of(snapshot, name), _created_at(found)
-    )

@@ -187,3 +187,33 @@ async def test_the_first_host_that_listens_is_taken(monkeypatch: pytest.MonkeyPa
         assert await reach.find("pod-2", [NOBODY]) is None
         assert await reach.find("pod-2", ["127.0.0.1"]) is None, "it is not tried again at once"
     await reach.close()
+
+
+async def test_an_operator_that_lost_a_change_is_asked_once_more(
+    backend: DaskOperatorBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It acts on changes only, so that the same number again would be none."""
+    asked = []
+
+    async def request(method: str, path: str, *, body: Any) -> None:
+        asked.append(body["spec"]["worker"]["replicas"])
+
+    async def save(handle: dict[str, Any]) -> None:
+        pass
+
+    monkeypatch.setattr(backend._api, "request", request)
+    monkeypatch.setattr("jupyter_offload.backends.dask_operator.backend._NOTICED_S", 0)
+    three = [deployment(f"w{n}") for n in range(3)]
+    for each in three:
+        each["metadata"]["labels"]["dask.org/workergroup-name"] = f"{NAME}-default"
+    holds(backend, deployments=three)
+    await backend.submit(context(backend), 2, save)
+    assert asked == [], "it may still be at it"
+    later = [time.monotonic() + 31]
+    monkeypatch.setattr("jupyter_offload.backends.dask_operator.backend.time.monotonic", lambda: later[0])
+    await backend.submit(context(backend), 2, save)
+    await backend.submit(context(backend), 2, save)
+    assert asked == [3, 2]
+    later[0] += 31
+    await backend.submit(context(backend), 2, save)
+    assert asked == [3, 2, 3, 2]
