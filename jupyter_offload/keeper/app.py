@@ -29,6 +29,7 @@ from .routes import operations
 from .schedulers import Schedulers
 from .sites import SiteEntry, SiteRegistry
 from .store import Store
+from .sweep import findings as swept_findings
 from .sweep import sweep
 from .zygotes import Interpreter
 
@@ -38,11 +39,9 @@ IDLE_S = "JUPYTER_OFFLOAD_KEEPER_IDLE_S"
 DEFAULT_IDLE_S = 600.0
 SERVER_END_TIMEOUT_S = 20.0
 HOUSEKEEPING_S = 5.0
-SWEEP_S = 600.0
+#: How often sites are swept, and how soon again where one was discovered.
+SWEEP_S, SWEEP_AGAIN_S = 600.0, 20.0
 _MOST_FINDINGS = 50
-_SWEPT = (
-    "It was left by a keeper that was killed. Nothing to do; look again with: jupyter offload clusters sweep --dry-run"
-)
 
 
 class Keeper:
@@ -61,6 +60,7 @@ class Keeper:
         self._traffic = Traffic()
         self._started_at = datetime.now(UTC)
         self._ending = asyncio.Event()
+        self._sites_came = asyncio.Event()
         self._findings: list[Finding] = []
         self._broken: Broken | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -81,14 +81,23 @@ class Keeper:
     async def refresh_sites(self) -> None:
         """Read the site files again; tell everybody if anything changed."""
         if await self.sites.refresh():
+            self._sites_came.set()
             await self.store.sites_changed()
             self._wake_all()
 
     async def sweep(self, entries: Iterable[SiteEntry], *, dry_run: bool = False) -> SweepReport:
-        """Delete what is left at sites and belongs to no cluster that is looked after."""
-        return await sweep(
-            entries, lambda: {r.id for r in self.store.all() if not r.settled}, dry_run=dry_run
-        )  # fmt: skip
+        """Delete what is left at sites and belongs to no cluster that is looked after, here or on another host.
+
+        Raises:
+            OffloadError: the records cannot be read; nothing was deleted.
+        """
+
+        async def known() -> set[str]:
+            if await self.store.reload_foreign():
+                self._wake_all()
+            return {r.id for r in self.store.all() if not r.settled}
+
+        return await sweep(entries, known, dry_run=dry_run)
 
     def hand_over(self) -> None:
         """End soon, leaving the clusters to the next keeper."""
@@ -217,19 +226,20 @@ class Keeper:
                 log.warning("%s", error)
 
     async def _sweep_sites(self) -> None:
-        """Look for what earlier keepers left, at the start and now and then."""
+        """Look for what earlier keepers left: at the start, now and then, and when a site was discovered."""
         while True:
-            await self.refresh_sites()
-            report = await self.sweep(self.sites.all())
-            for swept in report.swept:
-                message = f"{swept.what} at site {swept.site} belonged to no cluster and was deleted."
-                if swept.state != "deleted":
-                    message = (
-                        f"{swept.what} at site {swept.site} belongs to no cluster; the site has not deleted it yet."
-                    )
-                self._findings.append(Finding(check="leftovers", state="warning", message=message, hint=_SWEPT))
-            del self._findings[:-_MOST_FINDINGS]
-            await asyncio.sleep(SWEEP_S)
+            try:
+                await self.refresh_sites()
+                self._sites_came.clear()
+                report = await self.sweep(self.sites.all())
+            except OffloadError as error:
+                log.warning("sites were not swept: %s", error)
+            else:
+                told = [f for f in swept_findings(report) if f not in self._findings]
+                self._findings = [*self._findings, *told][-_MOST_FINDINGS:]
+            await asyncio.sleep(SWEEP_AGAIN_S)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._sites_came.wait(), SWEEP_S - SWEEP_AGAIN_S)
 
     async def _end_when_idle(self) -> None:
         idle_since = time.monotonic()

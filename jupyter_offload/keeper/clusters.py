@@ -99,6 +99,9 @@ class Clusters:
         environment = await self._environments.resolve(spec.environment)
         preview = backend.preview(resolved, profile, environment.python)
         preview.warnings += await self._loop.relays.require(spec.site, backend)
+        unavailable = (await self._sites.describe(self._sites.get(spec.site))).unavailable
+        if profile.name in unavailable:
+            preview.warnings.append(f"Profile {profile.name} cannot be had now: {unavailable[profile.name]}")
         if self._name_in_use(spec.name):
             preview.warnings.append(f"The name {spec.name} is in use; {self._free_name(spec.name)} is free.")
         if self._ends_with_server:

@@ -69,6 +69,8 @@ class Discovery:
             return None
         look = self._looks.get(found.name)
         if look is None or look.definition != definition:
+            if look is not None and look.task is not None:
+                look.task.cancel()
             look = self._looks[found.name] = _Look(definition)
         if look.task is None and not look.is_site and time.monotonic() - look.at > FRESH_S:
             look.task = asyncio.create_task(self._ask(look, backend))

@@ -9,6 +9,8 @@ from ..api.problems import OffloadError
 from ..api.units import format_duration
 from .store.records import Record
 
+#: What is left at a site that could not be asked since the cluster ends.
+UNSEEN = "whatever it has there: the site cannot be asked now, and deleting goes on as soon as it answers"
 #: How many things are named.
 _NAMED = 3
 #: A deletion that takes as long as this is usual.
@@ -25,9 +27,10 @@ def left_at_site(left: Sequence[str], waited_s: float) -> Reason | None:
     if not left:
         return None
     named = "; ".join(left[:_NAMED]) + (f"; and {len(left) - _NAMED} more" if len(left) > _NAMED else "")
-    since = f" for {format_duration(round(waited_s))}" if waited_s >= 1 else ""
+    # whole minutes: the record changes, and everybody is told, only when the sentence does
+    since = f" for {format_duration(60 * int(waited_s // 60))}" if waited_s >= 60 else ""
     hint = "Deleting goes on until the site confirms it."
-    if waited_s > _USUAL_S:
+    if waited_s >= _USUAL_S:
         hint += (
             " The site takes unusually long: look at its health, and ask its administrator about what is named here."
         )

@@ -322,6 +322,7 @@ class Reconciler:
             left = await self._cancel(record)
         except (OffloadError, TimeoutError) as error:
             live.ending_problem = endings.cannot_ask(error, SITE_TIMEOUT_S)
+            live.left = live.left or [endings.UNSEEN]
             raise
         live.left_since = (live.left_since or time.time()) if left else None
         live.left = list(left)

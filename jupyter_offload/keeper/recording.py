@@ -15,7 +15,7 @@ from .store.records import Notice, Record, utc
 
 Level = Literal["info", "warning", "error"]
 _WARNINGS = frozenset({
-    ReasonCode.left_at_site, ReasonCode.node_not_ready, ReasonCode.access_denied, ReasonCode.quota_exceeded,
+    ReasonCode.node_not_ready, ReasonCode.access_denied, ReasonCode.quota_exceeded,
     ReasonCode.site_refused, ReasonCode.site_silent, ReasonCode.image_failed, ReasonCode.workers_failing,
     ReasonCode.cannot_see, ReasonCode.other_host, ReasonCode.site_missing, ReasonCode.relay_refused,
     ReasonCode.relay_unreachable,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
 from ..api.models import TimelineEntry, Worker, WorkerStage, WorkerState
@@ -20,7 +20,7 @@ _WORDS = {
     WorkerStage.queued: "in the queue of the site",
     WorkerStage.started: "started at the site",
 }
-_UNTOLD = (WorkerStage.registered, WorkerStage.proven)
+_UNTOLD = frozenset({WorkerStage.registered, WorkerStage.proven})
 
 
 def progress(
@@ -35,14 +35,19 @@ def progress(
     """
     stages = {w.name: LOST if w.state is WorkerState.lost else w.stage.value for w in workers if w.stage is not None}
     changed = [w for w in workers if w.name in stages and stages[w.name] != told.get(w.name)]
-    return stages, list(_entries(changed, now))
+    return stages, list(_entries([w for w in changed if not _was_further(told.get(w.name), w)], now))
+
+
+def _was_further(told: str | None, worker: Worker) -> bool:
+    """Tell whether a worker only seems to be back where it was, because its scheduler does not answer just now."""
+    return told in _UNTOLD and worker.state is not WorkerState.lost
 
 
 def _entries(changed: Sequence[Worker], now: float) -> Iterator[TimelineEntry]:
     groups: defaultdict[tuple[object, ...], list[Worker]] = defaultdict(list)
     for worker in changed:
         if worker.state is WorkerState.lost:
-            groups[LOST, worker.code, worker.message].append(worker)
+            groups[LOST, worker.code].append(worker)
         elif worker.stage not in _UNTOLD:
             groups[worker.stage, worker.code if worker.stage is WorkerStage.queued else None].append(worker)
     for group in groups.values():
@@ -54,7 +59,8 @@ def _entry(group: Sequence[Worker], now: float) -> TimelineEntry:
     who = f"{len(group)} workers" if len(group) > _NAMED else ", ".join(_named(w) for w in group)
     verb = "is" if len(group) == 1 else "are"
     name = first.name if len(group) == 1 else None
-    said = f": {brief(first.message)}" if first.message else "."
+    messages = Counter(w.message for w in group if w.message)
+    said = f": {brief(messages.most_common(1)[0][0])}" if messages else "."
     if first.state is WorkerState.lost:
         code = first.code.value if first.code else "worker-lost"
         return TimelineEntry(at=utc(now), level="warning", code=code, message=f"{who} {verb} lost{said}", worker=name)

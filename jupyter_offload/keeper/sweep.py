@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
 from ..api import locations
@@ -20,6 +20,9 @@ SITE_TIMEOUT_S = 10.0
 _AGAIN_S, _PATIENCE_S = 1.0, 12.0
 #: What is younger may be of a cluster whose record, written on another host, has not been read here yet.
 _YOUNG_S = 60.0
+_SWEPT = (
+    "It was left by a keeper that was killed. Nothing to do; look again with: jupyter offload clusters sweep --dry-run"
+)
 
 
 @dataclass
@@ -29,8 +32,12 @@ class _Claim:
     owned: Owned
 
 
-async def sweep(sites: Iterable[SiteEntry], known: Callable[[], set[str]], *, dry_run: bool = False) -> SweepReport:
-    """Delete what carries this data folder's label and belongs to no cluster that is looked after. Never raises.
+async def sweep(
+    sites: Iterable[SiteEntry], known: Callable[[], Awaitable[set[str]]], *, dry_run: bool = False
+) -> SweepReport:
+    """Delete what carries this data folder's label and belongs to no cluster that is looked after.
+
+    Sites that cannot be asked are in the report. Whatever ``known`` raises is raised, and then nothing was deleted.
 
     Args:
         sites: to look at; those of this machine and those that are broken are left out.
@@ -41,7 +48,7 @@ async def sweep(sites: Iterable[SiteEntry], known: Callable[[], set[str]], *, dr
     looked = [e for e in sites if e.backend is not None and Capability.local_workers not in e.backend.capabilities]
     found = await asyncio.gather(*(_look(e) for e in looked))
     problems = [f for _, finding in found for f in finding]
-    claims = _unknown([c for claims, _ in found for c in claims], known())
+    claims = _unknown([c for claims, _ in found for c in claims], await known())
     if dry_run:
         swept = [Swept(site=c.site, cluster=c.owned.cluster_id, what=c.owned.what, state="found") for c in claims]
         return SweepReport(swept=swept, problems=problems)
@@ -57,20 +64,39 @@ async def sweep(sites: Iterable[SiteEntry], known: Callable[[], set[str]], *, dr
     return SweepReport(swept=swept, problems=problems)
 
 
+def findings(report: SweepReport) -> list[Finding]:
+    """Return what the doctor says of a sweep."""
+    found = []
+    for swept in report.swept:
+        message = f"{swept.what} at site {swept.site} belonged to no cluster and was deleted."
+        if swept.state != "deleted":
+            message = f"{swept.what} at site {swept.site} belongs to no cluster; the site has not deleted it yet."
+        found.append(Finding(check="leftovers", state="warning", message=message, hint=_SWEPT))
+    return found
+
+
 async def _look(entry: SiteEntry) -> tuple[list[_Claim], list[Finding]]:
     assert entry.backend is not None
     try:
         async with asyncio.timeout(SITE_TIMEOUT_S):
             owned = await entry.backend.find_owned(locations.owner_id())
-    except (OffloadError, TimeoutError) as error:
-        told = error.message if isinstance(error, OffloadError) else f"No answer within {SITE_TIMEOUT_S:.0f} s."
-        hint = error.hint if isinstance(error, OffloadError) else None
+    except Exception as error:  # also a plugin's own mistake: it must not keep the other sites from being swept
+        told, hint = _why(error)
         finding = Finding(
             check=f"site {entry.name}: sweep", state="warning", message=f"What is left there cannot be seen: {told}",
             hint=hint or "It is looked for again later.",
         )  # fmt: skip
         return [], [finding]
     return [_Claim(entry.name, entry.backend, o) for o in owned], []
+
+
+def _why(error: Exception) -> tuple[str, str | None]:
+    if isinstance(error, OffloadError):
+        return error.message, error.hint
+    if isinstance(error, TimeoutError):
+        return f"No answer within {SITE_TIMEOUT_S:.0f} s.", None
+    log.warning("a backend failed", exc_info=error)
+    return f"The backend failed: {type(error).__name__}: {error}", "The keeper's log has the details."
 
 
 def _unknown(claims: list[_Claim], known: set[str]) -> list[_Claim]:
@@ -93,8 +119,8 @@ async def _delete(claim: _Claim) -> str:
             async with asyncio.timeout(SITE_TIMEOUT_S):
                 if await claim.backend.delete_owned(claim.owned):
                     return "deleted"
-        except (OffloadError, TimeoutError) as error:
-            log.warning("%s at %s cannot be deleted now: %s", claim.owned.what, claim.site, error)
+        except Exception as error:
+            log.warning("%s at %s cannot be deleted now: %s", claim.owned.what, claim.site, _why(error)[0])
             return "deleting"
         if time.monotonic() > deadline:
             return "deleting"
