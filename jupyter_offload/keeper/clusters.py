@@ -200,7 +200,7 @@ class Clusters:
             if spec.adaptive is None and spec.workers != record.workers_requested:
                 update |= {"workers_requested": spec.workers}
                 # A new number is a new attempt, so what stopped the last one is history.
-                update |= {"notice": None}
+                update |= {"notice": None, "asked_anew": True}
             return (record if spec == record.spec else record.model_copy(update=update)), ()
 
         record = await self._store.update(found.id, edit, if_match)

@@ -245,8 +245,8 @@ def _running(record: Record, seen: Observation, now: float, limits: Limits) -> A
         return _fail(record, record.notice.reason)
     if seen.workers.halted and seen.workers.problem is not None and connected == 0 and not begun:
         return _fail(record, seen.workers.problem)
-    asked_anew = not seen.workers.halted or wanted != record.workers_requested
-    do = Do.submit if seen.held is not None and seen.held != wanted and asked_anew else Do.nothing
+    may = not seen.workers.halted or record.asked_anew or wanted != record.workers_requested
+    do = Do.submit if seen.held is not None and seen.held != wanted and may else Do.nothing
     reason = _counts(connected, wanted, seen.workers.problem)
     new = phase is not Phase.running and now - (record.launched_at or now) < limits.first_look_s
     if not seen.workers.visible and not new:  # a site that was not looked at yet has not failed to answer

@@ -58,6 +58,9 @@ def apply(
         entries += told_of_workers
         changes["workers_starting"] = count_starting(observation.workers)
         changes["workers_connected"] = count_connected(observation.workers)
+        changes["asked_anew"] = observation.workers.halted and (
+            record.asked_anew or action.workers != record.workers_requested
+        )
     events = (seen.status or {}).get("events") or ()
     changes["last_event"] = max([record.last_event, *(int(e["sequence"]) for e in events)])
     differing = {k: v for k, v in changes.items() if getattr(record, k) != v}

@@ -71,6 +71,8 @@ class Record(Model):
     workers_requested: int = 0
     workers_starting: int = 0
     workers_connected: int = 0
+    #: another number of workers is wanted and the site has not been seen to take it up, though it had stopped starting any
+    asked_anew: bool = False
 
     launched_at: float | None = None
     supervisor: ProcessName | None = None

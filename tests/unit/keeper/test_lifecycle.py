@@ -29,12 +29,18 @@ FAILING = notice_of("workers-failing", "w0 died 4 times. Its log ends with:\n  a
 NO_MODULE = {"failed_modules": {"zap": "ModuleNotFoundError: No module named 'zap'"}}
 NO_RELAY = Reason(code=ReasonCode.relay_unreachable, message="It does not answer.")
 QUEUE_CLOSED = Reason(code=ReasonCode.site_refused, message="The queue is closed.")
+STOPPED = Reason(code=ReasonCode.stop_requested, message="You asked to stop it.")
 LAUNCH = Reason(code=ReasonCode.environment_unusable, message="gone")
 
 
-def workers(*states: str, problem: Reason | None = None) -> WorkersSeen:
+STORM = Reason(code=ReasonCode.workers_failing, message="4 workers in a row failed.", hint="Mend it.")
+QUEUED = Reason(code=ReasonCode.site_queued, message="Resources", hint="Wait.")
+LEFT = Reason(code=ReasonCode.left_at_site, message="pod a is left.")
+
+
+def workers(*states: str, problem: Reason | None = None, halted: bool = False) -> WorkersSeen:
     made = [Worker(name=f"w{i}", state=s, cores=1, memory_bytes=1) for i, s in enumerate(states)]
-    return WorkersSeen(workers=made, problem=problem)
+    return WorkersSeen(workers=made, problem=problem, halted=halted)
 
 
 def seen(sight: Sight = Sight.ready, *states: str, **more: object) -> Observation:
@@ -97,6 +103,26 @@ TABLE = {
                                Do.nothing),
     "no module, queue closed": ({**RUN, **NO_MODULE}, seen(Sight.ready, workers=workers(problem=QUEUE_CLOSED)),
                                 "running", "site-refused", Do.nothing),
+    "queued at the site": (START, seen(Sight.ready, workers=workers("starting", problem=QUEUED)), "starting", "site-queued",
+                           Do.nothing),
+    "one is queued": (RUN, seen(Sight.ready, workers=workers("connected", "starting", problem=QUEUED)), "running",
+                      "site-queued", Do.nothing),
+    "lost one": (RUN, seen(Sight.ready, workers=workers("connected", "lost"), held=1), "running", "some-workers", Do.submit),
+    "storm, never came": (START, seen(Sight.ready, workers=workers("lost", problem=STORM, halted=True), held=0), "failed",
+                          "workers-failing", Do.end),
+    "storm, one is there": (START, seen(Sight.ready, workers=workers("connected", "lost", problem=STORM, halted=True), held=1),
+                            "running", "workers-failing", Do.nothing),
+    "storm later": (RUN, seen(Sight.ready, workers=workers("lost", problem=STORM, halted=True), held=0), "running",
+                    "workers-failing", Do.nothing),
+    "storm, asked anew": ({**RUN, "asked_anew": True}, seen(Sight.ready, workers=workers(problem=STORM, halted=True), held=0),
+                          "running", "workers-failing", Do.submit),
+    "storm, adaptive asks anew": ({**RUN, "spec_changes": {"adaptive": Adaptive(minimum=0, maximum=5)}},
+                                  seen(Sight.ready, workers=workers(problem=STORM, halted=True), held=0, adaptive_target=4),
+                                  "running", "workers-failing", Do.submit),
+    "left at the site": ({**RUN, "desired": Desired.stopped, "stop_reason": STOPPED}, seen(Sight.gone, ending=LEFT),
+                         "stopping", "left-at-site", Do.end),
+    "nothing is left": ({**RUN, "desired": Desired.stopped, "stop_reason": STOPPED, "cleaned": True},
+                        seen(Sight.gone, ending=LEFT), "stopped", "stop-requested", Do.nothing),
     "silent": (RUN, seen(Sight.silent), "running", "cannot-see", Do.nothing),
     "silent at the start": (START, seen(Sight.silent), "starting", "cannot-see", Do.nothing),
     "site unseen": (RUN, seen(Sight.ready, workers=NOT_SEEN), "running", "cannot-see", Do.nothing),

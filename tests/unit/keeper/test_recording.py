@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 
 from jupyter_offload.api.models import Desired, Phase, Reason, ReasonCode, Worker
-from jupyter_offload.keeper.lifecycle import Exit, Observation, Sight, next_action
+from jupyter_offload.keeper.lifecycle import NOT_SEEN, Do, Exit, Observation, Sight, next_action
 from jupyter_offload.keeper.recording import apply
 from jupyter_offload.keeper.schedulers import SchedulerSeen
 from jupyter_offload.ports import WorkersSeen
 
 NOW = 1_000_100.0
+STOPPED = Reason(code=ReasonCode.stop_requested, message="You asked to stop it.")
 
 
 def event(sequence: int, code: str, worker: str | None = "w0", at: float = NOW, message: str = "it happened") -> dict:
@@ -86,6 +87,44 @@ def test_over_memory_says_more_than_the_restart_it_causes(step) -> None:
     events = [event(3, "worker-over-memory"), event(4, "worker-restarted", at=NOW + 1)]
     record, _ = step(step()[0], events=events)
     assert record.reason.code is ReasonCode.worker_over_memory
+
+
+def test_a_new_number_is_wanted_until_the_site_that_had_stopped_took_it_up(make_record) -> None:
+    """Also when the keeper could not tell the site at the first attempt."""
+    record = make_record(phase=Phase.running, launched_at=NOW - 50, asked_anew=True, workers_requested=3,
+                         spec_changes={"workers": 3})  # fmt: skip
+    storm = Reason(code=ReasonCode.workers_failing, message="4 workers in a row failed.")
+
+    def after(seen: WorkersSeen):
+        nonlocal record
+        observation = Observation(sight=Sight.ready, held=0, workers=seen)
+        action = next_action(record, observation, NOW)
+        record, _ = apply(record, action, SchedulerSeen(Sight.ready, status={}), observation, NOW)
+        return action.do
+
+    halted = WorkersSeen(problem=storm, halted=True)
+    assert [after(halted), after(NOT_SEEN), after(halted)] == [Do.submit] * 3
+    assert after(WorkersSeen()) is Do.submit
+    assert after(halted) is Do.nothing
+
+
+def test_workers_on_their_way_are_told_and_remembered(step, make_record) -> None:
+    worker = Worker(name="w0", state="starting", stage="queued", message="Resources", cores=1, memory_bytes=1)
+    observation = Observation(sight=Sight.ready, held=1, workers=WorkersSeen(workers=[worker]))
+    record = make_record(phase=Phase.starting, launched_at=NOW - 1)
+    action = next_action(record, observation, NOW)
+    record, entries = apply(record, action, SchedulerSeen(Sight.ready, status={}), observation, NOW)
+    assert record.stages == {"w0": "queued"}
+    assert [e.code for e in entries] == ["worker-queued", "waiting-for-workers"]
+
+
+def test_a_usual_end_at_a_site_is_no_warning(make_record) -> None:
+    record = make_record(phase=Phase.stopping, launched_at=NOW - 1, desired=Desired.stopped, stop_reason=STOPPED,
+                         reason=STOPPED)  # fmt: skip
+    left = Reason(code=ReasonCode.left_at_site, message="pod a is left.")
+    observation = Observation(sight=Sight.gone, ending=left)
+    record, entries = apply(record, next_action(record, observation, NOW), SchedulerSeen(Sight.gone), observation, NOW)
+    assert [(e.code, e.level) for e in entries] == [("left-at-site", "info")]
 
 
 def test_cannot_see_keeps_the_last_counts(step) -> None:
