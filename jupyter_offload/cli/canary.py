@@ -11,7 +11,17 @@ from datetime import datetime
 from ..api import asking, text
 from ..api.client import AsyncKeeperClient
 from ..api.following import follow
-from ..api.models import Cluster, ClusterSpec, Finding, Timeline, Worker, WorkerStage, WorkerState
+from ..api.models import (
+    Cluster,
+    ClusterSpec,
+    Finding,
+    LogChunk,
+    LogSources,
+    Timeline,
+    Worker,
+    WorkerStage,
+    WorkerState,
+)
 from ..api.problems import OffloadError
 from ..api.units import format_duration
 from . import FAILED, OK
@@ -20,6 +30,8 @@ from .output import Output
 
 #: How often a worker may be lost before it is clear that the site is at fault.
 _LOSSES = 2
+#: How much of timeline and log is shown when it fails.
+_LINES, _LOG_BYTES = 8, 4096
 #: How long the site may take to let go of it.
 _PATIENCE_S = 120.0
 
@@ -109,10 +121,26 @@ async def _failed(client: AsyncKeeperClient, cluster: Cluster, watch: _Watch, wa
     found = [Finding(check="worker", state="error", message=told, hint=hint or "Look at the timeline below.")]
     try:
         timeline = await client.call("clusterTimeline", Timeline, id=cluster.id)
+        log_end = await _log_end(client, cluster)
     except OffloadError:
         return found
-    lines = [f"{_clock(e.at)} {e.message}" for e in timeline.entries[-8:]]
-    return [*found, Finding(check="timeline", state="warning", message=" | ".join(lines), hint="What happened last.")]
+    lines = [f"{_clock(e.at)} {text.one_line(e.message)}" for e in timeline.entries[-_LINES:]]
+    found.append(Finding(check="timeline", state="warning", message=" | ".join(lines), hint="What happened last."))
+    return [*found, *log_end]
+
+
+async def _log_end(client: AsyncKeeperClient, cluster: Cluster) -> list[Finding]:
+    """Return the end of the scheduler's log: what it says of workers that it turned away."""
+    sources = await client.call("listLogs", LogSources, id=cluster.id)
+    found = []
+    for source in (s for s in sources.sources if s.role == "scheduler"):
+        chunk = await client.call(
+            "readLog", LogChunk, id=cluster.id, source=source.name, offset=-_LOG_BYTES, limit=_LOG_BYTES
+        )
+        lines = [line.strip() for line in chunk.text.splitlines() if line.strip()][-_LINES:]
+        if lines:
+            found.append(Finding(check=f"log of {source.name}", state="warning", message=" | ".join(lines)))
+    return found
 
 
 def _clock(at: datetime) -> str:

@@ -65,7 +65,7 @@ def cluster_view(record: Record, live: Live | None, *, workers: bool = True) -> 
             connected=record.workers_connected,
         ),
         worker_list=seen if workers else [],
-        left_at_site=live.left,
+        left_at_site=live.left or _not_confirmed(record),
         usage=_usage(seen, live.status if not record.finished else None),
         end=None if record.finished else end_of(record, live.idle_since),
         idle_since=utc(live.idle_since) if live.idle_since is not None and not record.finished else None,
@@ -75,6 +75,12 @@ def cluster_view(record: Record, live: Live | None, *, workers: bool = True) -> 
         encrypted=record.encrypted,
         adopted=record.adopted,
     )
+
+
+def _not_confirmed(record: Record) -> list[str]:
+    """Return what is left of a cluster that has ended, before its site was asked: not known is not nothing."""
+    deleting = record.finished and not record.cleaned and record.handle
+    return ["what it has at the site, which is being deleted"] if deleting else []
 
 
 def _usage(workers: list[Worker], status: Mapping[str, Any] | None) -> Usage:
