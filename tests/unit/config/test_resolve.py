@@ -50,6 +50,20 @@ def test_what_the_user_says_wins_within_the_limits() -> None:
     assert resolve(spec(cores=1, memory_bytes="1 GiB"), SITE)[1].memory_bytes == GIB
 
 
+def test_the_image_is_one_of_the_sites_and_its_first_by_default() -> None:
+    images = [{"name": "analysis", "image": "facility/analysis:1"}, {"name": "ml", "image": "facility/ml:1"}]
+    site = SiteDefinition.model_validate(SITE.model_dump() | {"images": images})
+    assert resolve(spec(), site)[0].image == "analysis"
+    assert resolve(spec(image="ml"), site)[0].image == "ml"
+    assert resolve(spec(), SITE)[0].image is None
+    with pytest.raises(BadInput) as caught:
+        resolve(spec(image="mine"), site)
+    assert (caught.value.code, caught.value.field) == (ProblemCode.unknown_image, "image")
+    assert "'mine'" in caught.value.message and caught.value.hint == "Images there: analysis, ml."
+    error = refused(image="ml")
+    assert error.code is ProblemCode.unknown_image and "leave the image out" in (error.hint or "")
+
+
 @pytest.mark.parametrize(
     ("lifetime_s", "maximum_s", "expected"),
     [(None, None, 0), (None, 60, 60), (0, 60, 60), (90, 60, 60), (30, 60, 30), (30, None, 30), (30, 0, 30)],
