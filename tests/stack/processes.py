@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import subprocess
 import time
 from collections.abc import Callable
@@ -33,10 +34,13 @@ class Processes:
 
     def start(self, name: str, command: list[str]) -> None:
         """Start a process in a session of its own, so that a Ctrl-C in the terminal does not end it."""
+        # It belongs to nobody's Jupyter, whoever starts it.
+        env = {k: v for k, v in os.environ.items() if not k.startswith("JUPYTER")}
         with (self.folder / f"{name}.log").open("ab") as log:
             child = subprocess.Popen(
-                command, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-            )
+                command, cwd=self.folder, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                start_new_session=True,
+            )  # fmt: skip
         self._children.append(child)
         started = psutil.Process(child.pid).create_time()
         (self.folder / f"{name}.pid").write_text(json.dumps({"pid": child.pid, "started": started}))

@@ -24,7 +24,7 @@ from ...api.problems import BadInput, OffloadError, ProblemCode
 from ...ports import Backend, Capability, ClusterContext, Owned, SaveHandle, WorkersSeen
 from . import discovery, names
 from .contract import violations
-from .fleet import Fleet, over_without_log
+from .fleet import Fleet
 from .pods import PodRequest, pod_of
 from .remains import Remains
 from .shaping import Shaping
@@ -142,10 +142,8 @@ class KubernetesBackend(Backend):
 
         async def read(track: Track) -> None:
             assert track.sight is not None
-            tail = ""
-            if not over_without_log(track.sight):
-                async with limit:
-                    tail = await self._log_tail(pods[track.name])
+            async with limit:
+                tail = await self._log_tail(pods[track.name])
             fleet.ended(track, tail, time.time())
 
         await asyncio.gather(*(read(t) for t in over))

@@ -9,7 +9,7 @@ from typing import Any
 from ...api.models import Profile, Reason, ReasonCode, WorkerStage
 from ...ports import Handle, WorkersSeen
 from .options import KubernetesOptions
-from .reading import PodSight, Why, read_pod, why_ended
+from .reading import Why, read_pod, why_ended
 from .storm import Failures
 from .tracking import Track
 
@@ -146,8 +146,3 @@ def _refusal(told: Mapping[str, Any]) -> Why:
     known = {c.value: c for c in ReasonCode}
     code = known.get(str(told.get("code")), ReasonCode.worker_unreachable)
     return Why(code, str(told.get("message") or "The scheduler turned it away."), told.get("hint"))
-
-
-def over_without_log(sight: PodSight) -> bool:
-    """Whether nothing more can be learned from the log of a worker that is over."""
-    return sight.never_ran and sight.why is not None

@@ -24,7 +24,9 @@ _IMAGE_REASONS = frozenset({
 #: Why a container waits that will start in a moment.
 _SOON = frozenset({"ContainerCreating", "PodInitializing", ""})
 _INSUFFICIENT = re.compile(r"(Insufficient [^\s,]*[^\s,.])")
-_LOST_NODE = re.compile(r"node\.kubernetes\.io/(not-ready|unreachable)|virtual-kubelet\.io/not-ready")
+_LOST_NODE = re.compile(r"untolerated taint")
+#: What the scheduler adds about things that it tried besides.
+_BESIDES = re.compile(r"[.,]?\s*(preemption:|no new claims)")
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,7 @@ def _unschedulable(status: Mapping[str, Any]) -> Why | None:
     """Return why Kubernetes chose no node, in its own words made short."""
     for condition in status.get("conditions") or []:
         if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
-            said = str(condition.get("message") or "").partition(" preemption:")[0].strip()
+            said = _BESIDES.split(str(condition.get("message") or ""), maxsplit=1)[0].strip()
             if lacking := list(dict.fromkeys(_INSUFFICIENT.findall(said))):
                 return Why(ReasonCode.no_capacity, f"No node has room: {', '.join(lacking)}.", _NO_ROOM)
             if _LOST_NODE.search(said):
@@ -145,7 +147,7 @@ def _exit(code: int | None) -> str:
 def why_ended(sight: PodSight, log_tail: str) -> Why:
     """Return why a worker is over: its own last words first, then what the site says."""
     ending: Ending | None = ending_of(sight.exit_code, log_tail)
-    if ending is not None and not (sight.never_ran and sight.why is not None):
+    if ending is not None:
         return Why(_ENDINGS[ending.code], ending.message, ending.hint)
     return sight.why or Why(ReasonCode.ended_by_site, _exit(sight.exit_code))
 

@@ -10,6 +10,7 @@ import pytest
 
 from jupyter_offload.api.models import SiteList
 from tests.stack.fixtures import kubernetes as kubernetes
+from tests.stack.fixtures import old_image as old_image
 from tests.stack.fixtures import virtual_node as virtual_node
 from tests.stack.interlink.accounts import make_user
 from tests.stack.interlink.node import VirtualNode, until
@@ -28,11 +29,15 @@ class FarDesk(Desk):
         self.node = node
         self.kubeconfig = kubeconfig
 
-    def write_site(self, name: str = SITE, **options: object) -> None:
+    def write_site(self, name: str = SITE, *, images: dict[str, str] | None = None, **options: object) -> None:
+        """Declare the node as a site; ``images`` by name, besides those that work."""
         folder = self.home / "conf" / "offload" / "sites"
         folder.mkdir(parents=True, exist_ok=True)
         site = self.node.site_file(kubeconfig=str(self.kubeconfig), **options)
+        known = {i["name"]: i["image"] for i in site["images"]} | (images or {})
+        site["images"] = [{"name": n, "image": i} for n, i in known.items()]
         (folder / f"{name}.yaml").write_text(json.dumps(site))
+        self.client.call("listSites", SiteList)  # which reads it
 
     def nothing_left(self, cluster: str) -> None:
         """Wait until neither the API server nor the site has anything of a cluster."""
