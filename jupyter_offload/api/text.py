@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from .models import Cluster, End, Phase, Profile, Site
+from .models import Cluster, End, Phase, Profile, Site, WorkerStage, WorkerState
 from .units import format_bytes, format_duration
 
 _ENDS = {"idle": "when idle", "lifetime": "end of its lifetime", "walltime": "end of its walltime"}
@@ -34,6 +34,14 @@ def workers(cluster: Cluster) -> str:
     adaptive = cluster.spec.adaptive
     count = f"{cluster.workers.connected} of {cluster.workers.requested}"
     return count if adaptive is None else f"{count} (adaptive {adaptive.minimum} to {adaptive.maximum})"
+
+
+def on_their_way(cluster: Cluster) -> str:
+    """Return ``2 queued, 1 started, 3 lost`` of the workers at a remote site that are not connected; empty where there are none."""
+    stages = [w.stage for w in cluster.worker_list if w.state is WorkerState.starting]
+    told = [f"{stages.count(stage)} {stage.value}" for stage in WorkerStage if stage in stages]
+    lost = sum(w.state is WorkerState.lost and w.stage is not None for w in cluster.worker_list)
+    return ", ".join([*told, *([f"{lost} lost"] if lost else [])])
 
 
 def worker_size(profile: Profile) -> str:

@@ -69,6 +69,7 @@ def print_cluster(output: Output, cluster: Cluster) -> None:
         "workers": f"{text.workers(cluster)} connected",
         "in use": f"{usage.busy_fraction:.0%} of {usage.cores} cores, {format_bytes(usage.memory_used_bytes)} of "
         f"{format_bytes(usage.memory_bytes)}, {usage.tasks_done} tasks done, {usage.tasks_waiting} waiting",
+        "on their way": text.on_their_way(cluster) or None,
         "clients": str(usage.clients),
         "encryption": None if cluster.encrypted else "none: clients, scheduler and workers talk without TLS",
         "left": "; ".join(cluster.left_at_site) or None,

@@ -46,6 +46,8 @@ def card(cluster: Cluster, address: str | None, dashboard: str) -> str:
         ("Ends", escape(text.end(cluster.end))),
         ("Dashboard", f'<a href="{safe}" target="_blank" rel="noopener">{safe}</a>' if is_link else safe),
     ]  # fmt: skip
+    facts = {"On their way": text.on_their_way(cluster), "Left at the site": "; ".join(cluster.left_at_site)}
+    rows[3:3] = [(label, escape(told)) for label, told in facts.items() if told]
     if address:
         rows.insert(3, ("Scheduler", f"<code>{escape(address)}</code>"))
     colour = _COLOURS.get(cluster.phase, _BUSY)

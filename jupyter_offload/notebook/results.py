@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import SupportsIndex, overload
 
 from ..api import text
@@ -10,7 +11,7 @@ from ..api.models import Site, TimelineEntry
 from ..api.problems import NotFound, ProblemCode
 from . import html
 
-_SITE_HEADING = ("SITE", "TITLE", "HEALTH", "ACCELERATORS FREE", "PROFILES (* default)")
+_SITE_HEADING = ("SITE", "TITLE", "HEALTH", "HEARD", "ACCELERATORS FREE", "PROFILES (* default)")
 
 
 class Sites(list[Site]):
@@ -39,7 +40,11 @@ class Sites(list[Site]):
         )  # fmt: skip
 
     def _rows(self) -> list[tuple[str, ...]]:
-        return [(s.name, s.title or s.name, _health(s), text.accelerators(s), text.profiles(s)) for s in self]
+        now = datetime.now(UTC)
+        return [
+            (s.name, s.title or s.name, _health(s), text.heard(s, now), text.accelerators(s), text.profiles(s))
+            for s in self
+        ]
 
     def __repr__(self) -> str:
         return text.columns([_SITE_HEADING, *self._rows()]) if self else "no sites"

@@ -1,5 +1,6 @@
 """What notebooks show: complete, and never somebody else's markup."""
 
+from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 
 import pytest
@@ -59,6 +60,30 @@ def test_card_says_what_matters():
     ):
         assert words in text
     assert "Scheduler" not in text
+
+
+def test_card_and_sites_tell_waits_and_what_is_left():
+    way = {"cores": 1, "memory_bytes": 2**31}
+    workers = [
+        *(way | {"name": f"q{n}", "state": "starting", "stage": "queued"} for n in range(3)),
+        way | {"name": "s", "state": "starting", "stage": "submitted"},
+        way | {"name": "l", "state": "lost", "stage": "started"},
+        way | {"name": "c", "state": "connected", "stage": "proven"},
+    ]
+    text = " ".join(shown(html.card(cluster(worker_list=workers, left_at_site=[EVIL]), None, "")).text)
+    assert "On their way 1 submitted, 3 queued, 1 lost" in text
+    assert f"Left at the site {EVIL}" in text
+    local = [way | {"name": "w0", "state": "starting"}, way | {"name": "w1", "state": "lost"}]
+    text = " ".join(shown(html.card(cluster(worker_list=local), None, "")).text)
+    assert "On their way" not in text and "Left" not in text
+
+    heard = datetime.now(UTC) - timedelta(hours=3)
+    accelerators = [{"resource": "nvidia.com/gpu", "title": "A100", "total": 12, "free": None}]
+    far = site(health={"state": "healthy", "last_heard_at": heard}, capacity={"accelerators": accelerators},
+               unavailable={"big": "No node has 8 cores."})  # fmt: skip
+    table = repr(Sites([far]))
+    assert "  3 h" in table and " ago  A100 unknown of 12" in table
+    assert "big cannot be had now: No node has 8 cores." in table and "not now)" in table
 
 
 def test_dashboard_sentence_is_no_link():
