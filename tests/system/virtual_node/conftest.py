@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from jupyter_offload.api.models import SiteList
+from jupyter_offload.api import locations
+from jupyter_offload.api.models import Phase, SiteList
 from tests.stack.fixtures import kubernetes as kubernetes
 from tests.stack.fixtures import old_image as old_image
 from tests.stack.fixtures import virtual_node as virtual_node
@@ -48,6 +49,14 @@ class FarDesk(Desk):
         assert not secrets, [s["metadata"]["name"] for s in secrets]
         until(lambda: not self.node.running(), wrong=f"a job is left: {self.node.running()}")
 
+    def settle(self) -> None:
+        """Stop everything, and wait until nobody needs the relay: a keeper that goes before leaves it to the next one."""
+        for cluster in self.all():
+            if cluster.phase not in (Phase.stopped, Phase.failed):
+                self.stop(cluster.id)
+        relay = locations.runtime_folder() / "relay.json"
+        until(lambda: not relay.exists(), wrong="the relay is needed by somebody")
+
 
 @pytest.fixture(scope="session")
 def kubeconfig(kubernetes, virtual_node) -> Path:
@@ -67,6 +76,7 @@ def far(virtual_node: VirtualNode, kubeconfig: Path) -> Iterator[FarDesk]:
         assert sites[SITE].health.state.value == "healthy", sites[SITE].health
         try:
             yield far
+            far.settle()
         except BaseException:
             for log in far.home.rglob("*.log"):
                 print(f"--- {log}\n{log.read_text()[-3000:]}")
