@@ -1,5 +1,3 @@
 """Relays that ask real identity providers who asks."""
 
 from __future__ import annotations
-
-from tests.stack.fixtures import api_server as kubernetes

@@ -126,8 +126,10 @@ def test_numbers_of_an_answer() -> None:
         {"ResourceType": "nvidia.com/gpu", "Model": "h200", "Available": 2},
         {"resourceType": "nvidia.com/mig-1g.5gb", "model": "1g.5gb", "available": "7"},
         {"resourceType": "nvidia.com/mig-2g.10gb", "model": "nvidia.com/mig-2g.10gb", "available": "3"},
-        {"model": "nameless", "available": 1}, {"resourceType": "x.org/tpu", "model": "x.org/tpu", "available": 1}, {"resourceType": "amd.com/gpu", "available": "some"},
-    ]  # fmt: skip
+        {"model": "nameless", "available": 1},
+        {"resourceType": "x.org/tpu", "model": "x.org/tpu", "available": 1},
+        {"resourceType": "amd.com/gpu", "available": "some"},
+    ]
     found = ping(
         {
             "resources": {"cpu": "128", "memory": "512Gi", "pods": "100", "accelerators": accelerators},
