@@ -16,10 +16,8 @@ Promises every backend keeps (``backends/conformance.py`` tests them):
 
 Where workers can only open connections and none can be opened towards them, the backend declares ``Capability.dial_out``.
 The keeper then sees to a relay, and ``ClusterContext.dial_out`` gives each job or pod what it needs to come in through it:
-certificates of its own, and Dask's configuration. The environment there needs ``distributed`` and, where this package is not
-installed, the file that ``relay/bundle.py`` writes, on ``PYTHONPATH``. A worker is then started as
-
-    dask worker relay://scheduler --protocol relay --host w-<job>- --no-dashboard ...
+certificates of its own, and Dask's configuration. The environment there needs ``distributed`` and nothing of this package:
+``worker/job.py`` says how the file that travels is started, and what it is told.
 """
 
 from __future__ import annotations
