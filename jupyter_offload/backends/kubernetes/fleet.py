@@ -13,12 +13,16 @@ from .reading import Why, read_pod, why_ended
 from .storm import Failures
 from .tracking import Track
 
-#: What tells more of why workers are missing comes first.
 _DELETED = Why(
     ReasonCode.ended_by_site,
     "Its pod was deleted, not by us.",
     "Ask who deletes pods in that namespace; it is replaced.",
 )
+_NEVER_MADE = Why(
+    ReasonCode.site_silent, "Its pod was never made: the API server did not answer in time.", "It is asked for anew."
+)
+#: A name that was saved and whose pod never appeared is given up after this.
+NEVER_MADE_S = 120.0
 #: For how long a lost worker that nobody waits for is still shown.
 _SHOW_LOST_S = 120.0
 
@@ -76,7 +80,10 @@ class Fleet:
                 if not track.retiring:
                     over.append(track)
             elif known is None and sight is None and status is not None and not track.retiring:
-                track.lose(_DELETED, now)
+                if track.had_pod:
+                    track.lose(_DELETED, now)
+                elif now - track.since > NEVER_MADE_S:
+                    track.lose(_NEVER_MADE, now)
             else:
                 track.give_up_when_late(self._options.deadlines, now)
         return over

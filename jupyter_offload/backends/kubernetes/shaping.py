@@ -15,7 +15,7 @@ from ...ports import ClusterContext, JobCredentials, SaveHandle
 from ...worker.bundle import worker_bundle
 from ...worker.job import BUNDLE, JOB, WorkerJob, job_file
 from . import names
-from .fleet import Fleet
+from .fleet import NEVER_MADE_S, Fleet
 from .pods import PodRequest, dask_resources, memory_limit_bytes, owned_by, pod_of, secret_of
 from .remains import Remains
 from .site_side import SiteSide
@@ -26,8 +26,6 @@ from .tracking import Track
 _A_ROUND, _AT_ONCE = 40, 8
 #: How long a worker that was asked to go may take to hand on its data.
 _RETIRE_S = 60.0
-#: A name that was saved and whose pod never appeared is forgotten after this.
-_NEVER_MADE_S = 120.0
 #: Where a site sets no walltime.
 _LONGEST_S = 30 * 86400.0
 
@@ -201,7 +199,7 @@ class _Round:
                 self.failures = self.failures.failed(track.lost_at, told, limits)
         never_made = [
             name for name, entry in self.entries.items()
-            if name not in self.fleet.tracks and name not in self.told and now - entry["asked_at"] > _NEVER_MADE_S
+            if name not in self.fleet.tracks and name not in self.told and now - entry["asked_at"] > NEVER_MADE_S
         ]  # fmt: skip
         await self.forget([*(t.name for t in lost), *never_made], changed=self._asked_anew)
 

@@ -29,6 +29,7 @@ class Track:
         proven_at: when the scheduler first reached it.
         retiring: it was asked to go.
         sight: its pod as last seen; None when the API server has none.
+        had_pod: whether it ever had one: its name is saved before its pod is made.
     """
 
     name: str
@@ -40,11 +41,13 @@ class Track:
     proven_at: float | None = None
     retiring: bool = False
     sight: PodSight | None = None
+    had_pod: bool = False
     told: Mapping[str, Any] = field(default_factory=dict)
 
     def see(self, sight: PodSight | None, told: Mapping[str, Any] | None, now: float) -> None:
         """Take in a look: the pod, and what the scheduler says of the worker (None: it does not know it)."""
         self.sight, self.told = sight, told or {}
+        self.had_pod = self.had_pod or sight is not None
         stage, why = self.stage, None
         if told is not None:
             stage = WorkerStage.registered if told.get("state") == "starting" else WorkerStage.proven
