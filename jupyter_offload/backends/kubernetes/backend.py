@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import deque
 from collections.abc import Mapping, Sequence
+from statistics import median
 from typing import Any
 
 import yaml
@@ -52,6 +54,7 @@ class KubernetesBackend(Backend):
         self._virtual = self._side.options.node is not None
         self._fleets: dict[str, Fleet] = {}
         self._burying: set[asyncio.Task[None]] = set()
+        self._took_s: deque[float] = deque(maxlen=20)
         self._remains = Remains(self._side)
         self._shaping = Shaping(self._side, self._remains, virtual=self._virtual)
 
@@ -67,7 +70,9 @@ class KubernetesBackend(Backend):
 
     async def capacity(self) -> Capacity:
         """Return what the site has and, where it tells, what is free."""
-        return await self._side.capacity()
+        capacity = await self._side.capacity()
+        took_s = round(median(self._took_s), 1) if self._took_s else None
+        return capacity.model_copy(update={"expected_start_s": took_s})
 
     async def unavailable(self) -> Mapping[str, str]:
         """Return the profiles that cannot be had now, each with the reason."""
@@ -132,6 +137,8 @@ class KubernetesBackend(Backend):
             over = fleet.take_in(cluster.handle, own, status, now)
             await self._read_last_words(fleet, over, own)
             self._bury_lost(cluster, fleet, own)
+            self._took_s.extend(fleet.arrivals)
+            fleet.arrivals.clear()
             found[cluster.id] = fleet.seen(cluster.handle, cluster.profile, placement.problem, now)
         return found
 

@@ -38,6 +38,8 @@ class Fleet:
         self.forgotten: set[str] = set()
         #: Workers of which there is a pod and nobody knows why.
         self.strays: list[str] = []
+        #: How long workers took from being asked for to being proven, in seconds; whoever wants to know takes them.
+        self.arrivals: list[float] = []
 
     # ------------------------------------------------------------ a look
     def take_in(
@@ -71,7 +73,10 @@ class Fleet:
             track.retiring = track.retiring or bool(entry.get("retiring"))
             sight = read_pod(pod, virtual=self._virtual) if pod is not None else None
             known = told.get(name) if status is not None else (track.told or None)
+            came = track.proven_at is None
             track.see(sight, known, now)
+            if came and track.proven_at is not None and not fresh:
+                self.arrivals.append(now - float(entry.get("asked_at", now)))
             if track.lost is not None:
                 continue
             if name in refused:

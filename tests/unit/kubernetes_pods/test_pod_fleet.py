@@ -59,6 +59,7 @@ def test_a_worker_goes_through_its_stages() -> None:
         assert worker.stage == stage
         assert worker.stage_since.timestamp() == NOW + at
     assert worker.state is WorkerState.connected and worker.deadline_at is None and worker.site_id == "job-1"
+    assert one.arrivals == [5]
 
 
 def test_a_name_that_was_saved_and_whose_pod_is_being_made_is_not_lost() -> None:
@@ -108,6 +109,7 @@ def test_a_keeper_that_is_new_finds_its_workers_again() -> None:
     one = fleet()
     one.take_in(handle("w", "v"), {"w": pod("w")}, told("w"), NOW + 50)
     assert list(one.tracks) == ["w"], "what is nowhere any more is not made up"
+    assert not one.arrivals, "it came at a time that nobody saw"
 
 
 def test_the_card_is_told_what_most_wait_for() -> None:
