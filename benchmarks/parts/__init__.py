@@ -16,6 +16,7 @@ PARTS = {
     "zmumu": "Z to mu mu: events per CPU second and memory against Dask's defaults and a plain loop",
     "relay": "a cluster on two sites through the relay against plain tls://, with 0, 20 and 100 ms of delay (Linux, root)",
     "virtual_node": "clusters of 1 to 8 workers on a real interLink virtual node, beside the bare time of a pod there",
+    "virtual_node_look": "one look at 200 pods: the bare list, and ours with the state of each worker",
     "relay_storm": "100 and 300 workers that come at once through a relay, and 100 that come back to one that was killed",
 }
 
