@@ -58,7 +58,7 @@ def test_a_cluster_is_made_computes_scales_and_leaves_nothing(desk: Desk) -> Non
         assert "individual-task-stream" in {p.path for p in plots}
         desk.change("ours", workers=3)
         desk.connected("ours", 3)
-        assert len(client.scheduler_info()["workers"]) == 3
+        client.wait_for_workers(3, timeout=30)
         desk.change("ours", workers=1)
         desk.connected("ours", 1)
     assert desk.left()["daskclusters"] == [f"ours-{made.id[-12:]}"]
