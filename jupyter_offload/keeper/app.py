@@ -40,7 +40,7 @@ DEFAULT_IDLE_S = 600.0
 SERVER_END_TIMEOUT_S = 20.0
 HOUSEKEEPING_S = 5.0
 #: How often sites are swept, and how soon again where one was discovered.
-SWEEP_S, SWEEP_AGAIN_S = 600.0, 20.0
+SWEEP_S, SWEEP_SECOND_S, SWEEP_AGAIN_S = 600.0, 75.0, 20.0
 _MOST_FINDINGS = 50
 
 
@@ -227,6 +227,7 @@ class Keeper:
 
     async def _sweep_sites(self) -> None:
         """Look for what earlier keepers left: at the start, now and then, and when a site was discovered."""
+        pause_s = SWEEP_SECOND_S  # what is younger than a minute is left alone the first time
         while True:
             try:
                 await self.refresh_sites()
@@ -239,7 +240,8 @@ class Keeper:
                 self._findings = [*self._findings, *told][-_MOST_FINDINGS:]
             await asyncio.sleep(SWEEP_AGAIN_S)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._sites_came.wait(), SWEEP_S - SWEEP_AGAIN_S)
+                await asyncio.wait_for(self._sites_came.wait(), pause_s - SWEEP_AGAIN_S)
+            pause_s = SWEEP_S
 
     async def _end_when_idle(self) -> None:
         idle_since = time.monotonic()

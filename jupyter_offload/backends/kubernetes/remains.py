@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from ...api.problems import NotFound, OffloadError
+from ...api.problems import Conflict, NotFound, OffloadError
 from ...api.units import format_duration
 from ...ports import ClusterContext, Owned
 from . import names
@@ -108,7 +108,7 @@ class Remains:
                 return True
             await self._side.api.request("DELETE", path, body={**_SOON, "preconditions": {"uid": uid}})
             await self._side.api.request("GET", path)
-        except NotFound:
+        except (NotFound, Conflict):  # a conflict: another one has its name now
             return True
         return False
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import time
 from typing import Any
 
 from jupyter_offload.api import locations
@@ -132,11 +133,11 @@ def test_a_keeper_that_forgot_everything_sweeps(far: FarDesk) -> None:
     for path in [*locations.data_folder().glob("records.sqlite*"), *(locations.data_folder() / "clusters").glob("*")]:
         subprocess.run(["rm", "-r", str(path)], check=True)  # all but owner-id
     assert far.node.pods(**label)
-    told = far.client.call("sweep", SweepReport, dry_run=True)
-    young = not told.swept  # what is younger than a minute may be of a keeper elsewhere
-    until(
-        lambda: far.client.call("sweep", SweepReport, dry_run=True).swept, wrong="nothing was found"
-    ) if young else None
+    # What is younger than a minute may be of a keeper elsewhere.
+    deadline = time.monotonic() + 120
+    while not far.client.call("sweep", SweepReport, dry_run=True).swept:
+        assert time.monotonic() < deadline, "nothing was found"
+        time.sleep(1)
     swept = subprocess.run(
         [sys.executable, "-m", "jupyter_offload.cli", "clusters", "sweep"], capture_output=True, text=True, check=False
     )
