@@ -44,9 +44,9 @@ class FarDesk(Desk):
         """Wait until neither the API server nor the site has anything of a cluster."""
         label = {"offload.dask.org/cluster": cluster}
         until(lambda: not self.node.pods(**label), wrong="a pod is left")
-        selector = ",".join(f"{k}={v}" for k, v in label.items())
-        secrets = self.node.cluster.admin.get("/api/v1/secrets", params={"labelSelector": selector}).json()["items"]
-        assert not secrets, [s["metadata"]["name"] for s in secrets]
+        selector = {"labelSelector": ",".join(f"{k}={v}" for k, v in label.items())}
+        admin = self.node.cluster.admin
+        until(lambda: not admin.get("/api/v1/secrets", params=selector).json()["items"], wrong="a Secret is left")
         until(lambda: not self.node.running(), wrong=f"a job is left: {self.node.running()}")
 
     def settle(self) -> None:
