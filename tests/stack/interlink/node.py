@@ -21,7 +21,7 @@ import yaml
 from ..certificates import Authority
 from ..kubernetes.client import Cluster
 from ..kubernetes.control_plane import PARTS as CONTROL_PLANE
-from ..processes import Processes
+from ..processes import DidNotStart, Processes
 from . import jobs
 from .accounts import make_kubelet, make_user
 from .images import Image
@@ -36,6 +36,8 @@ PARTS = ("virtual-kubelet", "interlink", "plugin")
 #: The virtual kubelet pings the first time after 30 s, and its node is ready only then.
 READY_TIMEOUT_S = 120
 _STOP_S = 5
+#: How often a virtual kubelet is started, and how long it may take to look at its pods; it takes a second.
+_STARTS, _BEGIN_S = 3, 15
 _ROOT = Path(__file__).parents[3]
 _CORES, _MEMORY_MIB = 64, 64 * 1024
 
@@ -132,8 +134,27 @@ class VirtualNode(Site):
                 "KUBELET_PORT": str(self._ports[part]), "POD_IP": "127.0.0.1",
             }  # fmt: skip
         words = ["env", "-i", *(f"{k}={v}" for k, v in variables.items()), str(MODULE.program(part))]
-        self._processes.start(part, words)
-        self._processes.wait_until(part, lambda: _listens(self._ports[part]), READY_TIMEOUT_S)
+        for _ in range(_STARTS if part == "virtual-kubelet" else 1):
+            log = self.folder / f"{part}.log"
+            known = log.stat().st_size if log.exists() else 0
+            self._processes.start(part, words)
+            self._processes.wait_until(part, lambda: _listens(self._ports[part]), READY_TIMEOUT_S)
+            if part != "virtual-kubelet" or self._looks_at_pods(log, known):
+                return
+            self.kill(part)
+        raise DidNotStart(f"The virtual kubelet looked at no pod after {_STARTS} starts: {self.folder}")
+
+    @staticmethod
+    def _looks_at_pods(log: Path, known: int) -> bool:
+        """Whether this start has begun with pods: now and then one of this interLink never does, though its node is ready."""
+        deadline = time.monotonic() + _BEGIN_S
+        while time.monotonic() < deadline:
+            with log.open("rb") as file:
+                file.seek(known)
+                if b"msg=statusLoop\n" in file.read():
+                    return True
+            time.sleep(0.1)
+        return False
 
     def kill(self, part: str) -> None:
         """End a part by SIGKILL, at once; also one of the control plane."""
