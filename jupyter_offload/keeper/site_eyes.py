@@ -70,6 +70,8 @@ class SiteEyes:
             self._woken[site] = asyncio.Event()
             task = self._tasks[site] = asyncio.create_task(self._watch(site), name=f"site {site}")
             task.add_done_callback(lambda _: self._tasks.pop(site, None))
+        if (site, cluster_id) not in self._seen:
+            self.wake(site)  # a new cluster does not wait for the next look at the others
         return self._seen.get((site, cluster_id), NOT_SEEN)
 
     def wake(self, site: str) -> None:
