@@ -90,6 +90,7 @@ export function Timeline({ cluster, read, now, limit }: ITimelineProps): JSX.Ele
             mark={isNow ? '…' : MARKS[entry.level]}
             markLabel={isNow ? underWay : levels[entry.level]}
             text={entryText(entry)}
+            hint={isLastUnderWay && index === last ? cluster.reason.hint : null}
           >
             <time dateTime={entry.at} title={exactTime(entry.at, trans)}>
               {clockTime(entry.at, now, trans)}
